@@ -1,0 +1,1 @@
+"""The MCANet bundle, installed as a package."""

@@ -1,0 +1,69 @@
+"""Published weights: equal to the reference, and never loaded by halves."""
+
+import pytest
+import torch
+from mcanet.scripts.networks import MCANet, convert_mmseg_state_dict, load_pretrained, load_weights
+
+from . import vectors
+
+
+@pytest.mark.parametrize("vector", ["tiny_binary", "small_multiclass"])
+def test_equal_to_the_reference_network(vector: str) -> None:
+    spec, weights, image, expected = vectors.load(vector)
+    network = MCANet(out_channels=spec["out_channels"], variant=spec["variant"]).eval()
+    network.load_state_dict(convert_mmseg_state_dict(weights))
+    with torch.no_grad():
+        assert (network.forward_features(image) - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone."])
+@pytest.mark.parametrize("in_channels", [1, 3, 5])
+def test_bare_encoder_loads_with_any_number_of_channels(prefix: str, in_channels: int) -> None:
+    published = {
+        prefix + name.removeprefix("backbone."): tensor
+        for name, tensor in vectors.load("tiny_binary")[1].items()
+        if name.startswith("backbone.")
+    }
+    published |= {
+        "head.weight": torch.zeros(1000, 256),
+        "head.bias": torch.zeros(1000),
+    }  # ImageNet's classifier
+    three = load_pretrained(MCANet(3), {"state_dict": published}).eval()
+    other = load_pretrained(MCANet(in_channels), published).eval()
+    grey = torch.randn(1, 1, 64, 64)
+    with torch.no_grad():
+        ours, theirs = (
+            other.encoder(grey.expand(-1, in_channels, -1, -1)),
+            three.encoder(grey.expand(-1, 3, -1, -1)),
+        )
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_unknown_and_missing_names_are_listed() -> None:
+    weights = vectors.load("tiny_binary")[1]
+    with pytest.raises(KeyError, match=r"2 names.*\['decode_head\.extra\.weight', 'neck\.conv\.weight'\]"):
+        convert_mmseg_state_dict(
+            weights | dict.fromkeys(["neck.conv.weight", "decode_head.extra.weight"], torch.ones(1))
+        )
+    with pytest.raises(KeyError, match=r"missing \['decoder\.classifier\.bias'\], unknown \[\]"):
+        load_pretrained(MCANet(), {k: v for k, v in weights.items() if k != "decode_head.conv_seg.bias"})
+    with pytest.raises(ValueError, match=r"'decoder\.classifier\.bias': \(\(1,\), \(4,\)\)"):
+        load_pretrained(MCANet(out_channels=4), weights)
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path) -> None:
+    torch.manual_seed(0)
+    network, file = MCANet(out_channels=2), tmp_path / "model.pt"
+    torch.save({"model": network.state_dict()}, file)
+    same = load_weights(MCANet(out_channels=2), file)
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(same.state_dict().values(), network.state_dict().values(), strict=True)
+    )
+    with pytest.raises(ValueError, match="do not fit the network: shape"):
+        load_weights(MCANet(out_channels=5), file)
+    torch.save(torch.nn.Linear(2, 2).state_dict(), file)
+    with pytest.raises(KeyError, match=r"unknown \['bias', 'weight'\]"):
+        load_weights(MCANet(), file)
+    with pytest.raises(FileNotFoundError, match="no weights at"):
+        load_weights(MCANet(), tmp_path / "absent.pt")
