@@ -1,0 +1,61 @@
+"""Slices of a volume as the network sees them: the one place that training and inference share.
+
+A volume is (C, X, Y, Z). A slice across ``axis`` keeps the other two axes in their order, and takes its
+``context`` neighbours on each side as further channels, the edge slices repeated.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+SPACING_TOLERANCE = 0.01  # relative; below it a slice keeps its own grid
+
+
+def with_context(volume: torch.Tensor, axis: int, indices: torch.Tensor, context: int) -> torch.Tensor:
+    """The slices at ``indices``, each with its neighbours.
+
+    Args:
+        volume: (C, X, Y, Z).
+        axis: 0, 1 or 2, the axis that the slices are taken across.
+        indices: (N,) positions on that axis.
+        context: neighbours on each side.
+
+    Returns:
+        (N, (2 · context + 1) · C, H, W), channels ordered by offset first.
+    """
+    offsets = torch.arange(-context, context + 1)
+    near = (indices[:, None] + offsets).clamp(0, volume.shape[1 + axis] - 1)  # (N, 2 · context + 1)
+    taken = volume.index_select(1 + axis, near.flatten().to(volume.device)).movedim(1 + axis, 0)
+    return taken.unflatten(0, near.shape).flatten(1, 2)
+
+
+def in_plane(values: Sequence[float], axis: int) -> tuple[float, float]:
+    """The two of three per-axis values that lie in the plane of a slice."""
+    first, second = (value for i, value in enumerate(values) if i != axis)
+    return first, second
+
+
+def network_size(size: Sequence[int], spacing: Sequence[float], target: float | None) -> tuple[int, int]:
+    """(H, W) of a slice at the network's in-plane spacing.
+
+    Args:
+        size: (H, W) of the slice on its own grid.
+        spacing: its two spacings in mm.
+        target: the network's in-plane spacing in mm; None keeps the slice's own grid.
+    """
+    height, width = (
+        n if target is None or abs(mm / target - 1) <= SPACING_TOLERANCE else max(1, round(n * mm / target))
+        for n, mm in zip(size, spacing, strict=True)
+    )
+    return height, width
+
+
+def resize(slices: torch.Tensor, size: Sequence[int], mode: str = "bilinear") -> torch.Tensor:
+    """Resize slices (N, C, H, W) to ``size``; bilinear is antialiased where it makes the slice smaller."""
+    if tuple(slices.shape[-2:]) == tuple(size):
+        return slices
+    if mode == "bilinear":
+        shrinks = size[0] < slices.shape[-2] or size[1] < slices.shape[-1]
+        return F.interpolate(slices, tuple(size), mode=mode, align_corners=False, antialias=shrinks)
+    return F.interpolate(slices, tuple(size), mode=mode)

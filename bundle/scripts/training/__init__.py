@@ -1,0 +1,8 @@
+"""Training: which cases, which slices of them, at which rates."""
+
+from .autocast import AutocastInferer
+from .datalist import decathlon_datalist, open_datalist
+from .parameter_groups import parameter_groups
+from .slice_samples import RandSliceSamplesd
+
+__all__ = ["AutocastInferer", "RandSliceSamplesd", "decathlon_datalist", "open_datalist", "parameter_groups"]

@@ -1,0 +1,50 @@
+"""Several processes: one device a rank, one writer."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from ignite.handlers import ProgressBar
+from monai.handlers import CheckpointSaver, StatsHandler, TensorBoardStatsHandler
+
+WRITERS = (CheckpointSaver, ProgressBar, StatsHandler, TensorBoardStatsHandler)
+
+
+def join() -> None:
+    """Join the processes that ``torchrun`` started: nccl where there are GPUs, else gloo."""
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def leave() -> None:
+    """Leave them."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def local_device() -> torch.device:
+    """This rank's GPU on its node, or the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    return device
+
+
+def wrap(network: torch.nn.Module, device: torch.device) -> torch.nn.parallel.DistributedDataParallel:
+    """The network with gradients averaged over the ranks, and batch statistics too where there are GPUs."""
+    if device.type == "cuda":
+        network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    network = network.to(device, memory_format=torch.channels_last)
+    return torch.nn.parallel.DistributedDataParallel(network, [device] if device.type == "cuda" else None)
+
+
+def handlers_of_rank(handlers: Sequence[Any]) -> list[Any]:
+    """All handlers on rank 0; elsewhere those that write or print nothing.
+
+    MetricsSaver gathers from every rank and writes on the first by itself, so it stays.
+    """
+    if dist.get_rank() == 0:
+        return list(handlers)
+    return [handler for handler in handlers if not isinstance(handler, WRITERS)]
