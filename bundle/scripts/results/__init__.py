@@ -1,0 +1,36 @@
+"""What goes out: NIfTI, DICOM SEG and SR, measurements, preview, report and the manifest."""
+
+from .agreement import expected_dice
+from .labels import Code, Label, label_table
+from .lock import LockedError
+from .manifest import Manifest, read_manifest, read_measurements
+from .measurements import measure
+from .nifti import write_image, write_nifti, write_picture
+from .postprocess import PostProcess, PostProcessd
+from .preview import preview
+from .report import write_report
+from .seg import write_seg
+from .sr import write_sr
+from .writer import ResultsWriter
+
+__all__ = [
+    "Code",
+    "Label",
+    "LockedError",
+    "Manifest",
+    "PostProcess",
+    "PostProcessd",
+    "ResultsWriter",
+    "expected_dice",
+    "label_table",
+    "measure",
+    "preview",
+    "read_manifest",
+    "read_measurements",
+    "write_image",
+    "write_nifti",
+    "write_picture",
+    "write_report",
+    "write_seg",
+    "write_sr",
+]

@@ -1,0 +1,295 @@
+"""The account of every case (manifest.csv) and the table of all measurements, true at any moment."""
+
+import csv
+import io
+import json
+import platform
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from .lock import FolderLock
+from .measurements import COLUMNS as MEASURED
+from .nifti import replacing
+from .staging import explained, recover
+
+COLUMNS = (
+    "case_id",
+    "input",
+    "kind",
+    "status",
+    "reason",
+    "outputs",
+    "seconds",
+    "input_sha256",
+    "model_sha256",
+    "warnings",
+    "versions",
+    "device",
+    "settings_sha256",
+    "started",
+    "finished",
+)
+MEASUREMENT_COLUMNS = ("case_id", *MEASURED)
+STATUSES = ("done", "refused", "failed")
+_RISKY = ("=", "+", "-", "@", "\t", "\r")
+
+Row = dict[str, str]
+
+
+class Manifest:
+    """The manifest of an output folder, held by one process at a time.
+
+    Every ``record`` replaces manifest.csv (and measurements.csv) as a whole by renaming, so that a run
+    killed at any moment leaves both readable and true. Rows of earlier runs stay until their case is done
+    anew. Use as a context manager, or call ``close``.
+
+    Args:
+        output_dir: made if it does not exist.
+        provenance: what holds for all cases of the run: ``model_sha256``, ``device``, ``versions`` (default:
+            those of the packages in use) and ``settings_sha256`` (optional: a hash of the settings which
+            change the result; a case done with another is done anew).
+
+    Raises:
+        LockedError: another run is writing to the folder.
+        OSError: the folder cannot be written.
+        ValueError: the folder holds a manifest.csv that is not one of ours.
+    """
+
+    def __init__(self, output_dir: Path | str, provenance: Mapping[str, str] | None = None) -> None:
+        self.output_dir = Path(output_dir)
+        given = dict(provenance or {})
+        self._provenance = {"versions": versions()} | {
+            key: given[key]
+            for key in ("model_sha256", "device", "versions", "settings_sha256")
+            if given.get(key)
+        }
+        try:
+            self.output_dir.mkdir(parents=True, exist_ok=True)
+            self._lock = FolderLock(self.output_dir)
+        except OSError as error:
+            raise explained(error) from error
+        try:
+            recover(self.output_dir)
+            self._rows = {row["case_id"]: row for row in read_manifest(self.output_dir)}
+            self._measured: dict[str, list[Row]] = {}
+            self._load_measurements()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "Manifest":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another run have the folder."""
+        self._lock.close()
+
+    @property
+    def rows(self) -> list[Row]:
+        """One row a case, by case id, with the keys of ``COLUMNS``; a copy."""
+        return [dict(row) for _, row in sorted(self._rows.items())]
+
+    def is_done(self, case_id: str, input_sha256: str) -> bool:
+        """Whether the case was done with this input and these weights and all its files are still there."""
+        row = self._rows.get(case_id)
+        if row is None or row["status"] != "done" or not input_sha256:
+            return False
+        expected = {"input_sha256": input_sha256, "model_sha256": self._provenance.get("model_sha256", "")}
+        expected["settings_sha256"] = self._provenance.get("settings_sha256", "")
+        outputs = [name for name in row["outputs"].split(";") if name]
+        return (
+            all(row[key] == value for key, value in expected.items())
+            and bool(outputs)
+            and all((self.output_dir / name).is_file() for name in outputs)
+        )
+
+    def forget(self, case_id: str) -> None:
+        """Drop the case's rows: its files are about to be replaced, and no row may tell of other ones."""
+        if case_id in self._rows:
+            del self._rows[case_id]
+            self._measured.pop(case_id, None)
+            self._save(("manifest.csv", "measurements.csv"))
+
+    def record(
+        self,
+        case: Any,
+        status: str,
+        reason: str = "",
+        outputs: Sequence[str] = (),
+        seconds: float = 0.0,
+        input_sha256: str = "",
+        warnings: Iterable[str] = (),
+    ) -> None:
+        """Enter how a case ended, in place of what an earlier run said of it.
+
+        Args:
+            case: a ``study.Case``.
+            status: ``"done"``, ``"refused"`` (the input is unfit) or ``"failed"`` (ours).
+            reason: why, where the status is not done.
+            outputs: the case's files, relative to the output folder, as ``ResultsWriter.write`` returns them.
+            seconds: how long the case took.
+            input_sha256: hash of the input's files.
+            warnings: what the reader or the network had to say.
+
+        Raises:
+            ValueError: an unknown status, or no reason where one is due.
+            OSError: the tables cannot be written; those on the disk are as they were.
+        """
+        if status not in STATUSES:
+            raise ValueError(f"status must be one of {', '.join(STATUSES)}, got {status!r}")
+        if status != "done" and not reason:
+            raise ValueError(f"a case that is {status} needs a reason, got {reason!r}")
+        notes = [*warnings]
+        if status != "done" and (self.output_dir / case.case_id).is_dir():
+            notes.append("the case's folder still holds the result of an earlier run")
+        finished = datetime.now(timezone.utc)
+        values = {
+            "case_id": case.case_id,
+            "input": case.input,
+            "kind": case.kind,
+            "status": status,
+            "reason": _shown(reason, case),
+            "outputs": ";".join(outputs),
+            "seconds": f"{seconds:.3f}",
+            "input_sha256": input_sha256,
+            "warnings": _shown(" | ".join(notes), case),
+            "started": _timestamp(finished - timedelta(seconds=seconds)),
+            "finished": _timestamp(finished),
+        } | self._provenance
+        self._rows[case.case_id] = {key: _one_line(values.get(key, "")) for key in COLUMNS}
+        self._measured.pop(case.case_id, None)
+        if status == "done":
+            self._measured[case.case_id] = self._measured_rows(case.case_id)
+            self._save(("measurements.csv", "manifest.csv"))
+        else:
+            self._save(("manifest.csv", "measurements.csv"))
+
+    def _load_measurements(self) -> None:
+        """Bring the rows in step with the case folders, which a killed run may have left a step ahead."""
+        earlier: dict[str, list[Row]] = {}
+        for row in _read(self.output_dir / "measurements.csv", MEASUREMENT_COLUMNS):
+            earlier.setdefault(row["case_id"], []).append(row)
+        for case_id, row in list(self._rows.items()):
+            if row["status"] != "done":
+                continue
+            account = self._account(case_id)
+            if any(account.get(key, row[key]) != row[key] for key in ("input_sha256", "model_sha256")):
+                del self._rows[case_id]
+            else:
+                self._measured[case_id] = self._measured_rows(case_id) or earlier.get(case_id, [])
+
+    def _account(self, case_id: str) -> dict[str, Any]:
+        try:
+            account = json.loads(
+                (self.output_dir / case_id / "measurements.json").read_text(encoding="utf-8")
+            )
+        except (OSError, ValueError):
+            return {}
+        return account if isinstance(account, dict) else {}
+
+    def _measured_rows(self, case_id: str) -> list[Row]:
+        labels = self._account(case_id).get("labels", [])
+        return [{"case_id": case_id} | {key: _cell(label.get(key)) for key in MEASURED} for label in labels]
+
+    def _save(self, order: Sequence[str]) -> None:
+        """Write both tables, in the order in which no done case is ever without its measurements."""
+        tables = {
+            "manifest.csv": (COLUMNS, self.rows),
+            "measurements.csv": (
+                MEASUREMENT_COLUMNS,
+                [row for _, rows in sorted(self._measured.items()) for row in rows],
+            ),
+        }
+        try:
+            for name in order:
+                _write(self.output_dir / name, *tables[name])
+        except OSError as error:
+            raise explained(error) from error
+
+
+def read_manifest(output_dir: Path | str) -> list[Row]:
+    """The rows of an output folder's manifest.csv, none if there is none; needs no lock."""
+    return _read(Path(output_dir) / "manifest.csv", COLUMNS)
+
+
+def read_measurements(output_dir: Path | str) -> list[Row]:
+    """The rows of an output folder's measurements.csv, none if there is none; needs no lock."""
+    return _read(Path(output_dir) / "measurements.csv", MEASUREMENT_COLUMNS)
+
+
+def versions() -> str:
+    """The versions that made a result: ours, Python's and those of the packages that touch the data."""
+    parts = [f"mcanet {__version__}", f"python {platform.python_version()}"]
+    for package in ("torch", "monai", "numpy", "pydicom", "highdicom", "nibabel"):
+        try:
+            parts.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return "; ".join(parts)
+
+
+def _read(path: Path, columns: Sequence[str]) -> list[Row]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    except UnicodeDecodeError:
+        raise ValueError(f"{path.name} in the output folder is no text: move it away") from None
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    missing = [name for name in columns[:9] if name not in (reader.fieldnames or ())]
+    if missing:
+        raise ValueError(
+            f"{path.name} in the output folder is not ours, it lacks the columns {', '.join(missing)}: "
+            "move it away or choose another output folder"
+        )
+    return [{name: _unguarded(row.get(name) or "") for name in columns} for row in reader]
+
+
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_guarded(row[name]) for name in columns] for row in rows)
+
+
+def _guarded(cell: str) -> str:
+    """A cell which no spreadsheet takes for a formula; a number stays as it is."""
+    return f"'{cell}" if cell.startswith((*_RISKY, "'")) and not _is_number(cell) else cell
+
+
+def _unguarded(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") else cell
+
+
+def _is_number(cell: str) -> bool:
+    return re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?", cell) is not None
+
+
+def _cell(value: Any) -> str:
+    """A measured value as text: empty for what there is not, true and false in lower case."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _shown(text: str, case: Any) -> str:
+    """``text`` with the case's files named as messages name them, which masks a patient's name in a path."""
+    for file in case.files:
+        text = text.replace(str(file), case.relative(file))
+    return text.replace(str(case.root), "the input folder")
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _timestamp(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds")

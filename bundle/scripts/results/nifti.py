@@ -1,0 +1,133 @@
+"""Masks and images as files: NIfTI for volumes, PNG for pictures, each whole or absent."""
+
+import gzip
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def to_array(data: Any) -> np.ndarray:
+    """A tensor or array as a NumPy array, without a copy where that is possible."""
+    if hasattr(data, "detach"):
+        data = data.detach().cpu()
+        data = data.as_tensor() if hasattr(data, "as_tensor") else data
+        return data.numpy()
+    return np.asarray(data)
+
+
+def affine_of(image: Any) -> np.ndarray:
+    """The affine (voxel index to patient RAS mm) of a MetaTensor, as float64 (4, 4)."""
+    affine = getattr(image, "affine", None)
+    if affine is None:
+        raise ValueError(f"expected an image with an affine (a MetaTensor), got {type(image).__name__}")
+    return to_array(affine).astype(np.float64)
+
+
+def as_labels(labels: Any, ndim: int) -> np.ndarray:
+    """A label map without its channel, as uint8.
+
+    Args:
+        labels: tensor or array (1, X, Y, Z) or (1, X, Y) of integers from 0 to 255.
+        ndim: expected spatial dimensions, 2 or 3.
+
+    Returns:
+        uint8 array (X, Y, Z) or (X, Y).
+
+    Raises:
+        ValueError: another shape, or values that eight bits do not hold.
+    """
+    array = to_array(labels)
+    if array.ndim != ndim + 1 or array.shape[0] != 1:
+        raise ValueError(f"expected labels of one channel and {ndim} dimensions, got shape {array.shape}")
+    if array.dtype == np.uint8:
+        return array[0]
+    narrow = array[0].astype(np.uint8)
+    if not np.array_equal(narrow, array[0]):
+        raise ValueError(
+            f"labels must be whole numbers in 0 to 255, got {array.dtype}, {array.min()} to {array.max()}"
+        )
+    return narrow
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside ``path``; on success it is synced and takes the place of ``path``."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_nifti(data: np.ndarray, affine: np.ndarray, path: Path, *, code: int = 1, level: int = 4) -> None:
+    """Write one volume.
+
+    The sform is exactly ``affine``. The qform is the same where a qform can say it; it holds no shear
+    (gantry tilt), so a sheared grid gets qform code 0 rather than another geometry.
+
+    Args:
+        data: (X, Y, Z) or (X, Y, Z, C), written in its own data type.
+        affine: (4, 4), voxel index to RAS mm.
+        path: where to write; ends in ``.nii.gz``.
+        code: NIfTI code of both forms, 1 (scanner) to 4.
+        level: gzip level.
+    """
+    import nibabel
+
+    image = nibabel.Nifti1Image(data, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, code=code)
+    image.set_qform(affine, code=0 if is_sheared(affine) else code)
+    with (
+        replacing(path) as temporary,
+        open(temporary, "wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=level, mtime=0) as stream,
+    ):
+        image.to_stream(stream)
+
+
+def is_sheared(affine: np.ndarray) -> bool:
+    """Whether the axes of a grid are not at right angles, by more than the rounding of DICOM's decimals."""
+    columns = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.abs(columns.T @ columns - np.eye(3)).max() > 1e-4)
+
+
+def write_picture(labels: np.ndarray, path: Path) -> None:
+    """Write a picture's label map as an 8-bit grey PNG whose pixel values are the label values.
+
+    Args:
+        labels: uint8 (X, Y): columns first.
+        path: where to write; ends in ``.png``.
+    """
+    _save_png(labels.T, path)
+
+
+def write_image(image: Any, path: Path, *, code: int = 1) -> None:
+    """Write an image as it was read: NIfTI for a volume (channels last), PNG for a picture.
+
+    Args:
+        image: MetaTensor (C, X, Y, Z) or (C, X, Y).
+        path: where to write; ends in ``.nii.gz`` for a volume and ``.png`` for a picture.
+        code: NIfTI code of both forms.
+    """
+    array = to_array(image)
+    if array.ndim == 4:
+        data = array[0] if array.shape[0] == 1 else np.moveaxis(array, 0, -1)
+        write_nifti(data, affine_of(image), path, code=code, level=1)
+        return
+    picture = np.clip(np.rint(array), 0, 255).astype(np.uint8)
+    _save_png(picture[0].T if picture.shape[0] == 1 else picture.transpose(2, 1, 0), path)
+
+
+def _save_png(pixels: np.ndarray, path: Path) -> None:
+    from PIL import Image
+
+    with replacing(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format="PNG")

@@ -1,0 +1,88 @@
+"""The preview shows the planes the right way up, with the colours and marks that it promises."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mcanet.scripts.results import preview
+from mcanet.scripts.results.display import view_of
+from monai.data import MetaTensor
+from PIL import Image
+
+from .phantom import GEOMETRIES, blobs, table
+
+
+def _volume(affine: np.ndarray, shape: tuple[int, int, int] = (40, 34, 9)) -> tuple[MetaTensor, MetaTensor]:
+    matrix = torch.from_numpy(affine)
+    noise = np.random.default_rng(0).normal(100, 20, shape).astype(np.float32)
+    image = MetaTensor(torch.from_numpy(noise)[None], affine=matrix)
+    return image, MetaTensor(torch.from_numpy(blobs(shape, (1, 2, 3)))[None], affine=matrix)
+
+
+@pytest.mark.parametrize(
+    ("name", "letters"),
+    [
+        ("axial", ("R", "L", "A", "P")),
+        ("sagittal", ("A", "P", "S", "I")),
+        ("coronal", ("R", "L", "S", "I")),
+        ("tilted", ("R", "L", "AS", "PI")),
+    ],
+)
+@pytest.mark.parametrize("flip", [(1, 1, 1), (-1, 1, 1), (1, -1, -1)])
+def test_the_patient_is_the_right_way_up(name: str, letters: tuple[str, ...], flip: tuple[int, ...]) -> None:
+    affine = GEOMETRIES[name].affine @ np.diag([*flip, 1])
+    image, _ = _volume(affine)
+    view = view_of(image)
+    assert view.letters == letters
+    directions = {"R": (0, -1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
+    places = np.einsum("ij,j...->i...", affine[:3, :3], np.indices(image.shape[1:]))
+    axis, _ = directions[letters[1][0]]
+    sign = {"L": -1, "P": -1}[letters[1][0]]
+    along = view.plane(places[axis] * sign, 2)
+    assert (np.diff(along, axis=1) > 0).all()
+    axis, sign = directions[letters[2][0]]
+    assert (np.diff(view.plane(places[axis] * sign, 2), axis=0) < 0).all()
+
+
+def test_slices_are_stacked_along_the_largest_spacing() -> None:
+    image, _ = _volume(np.diag([3.0, 0.5, 0.5, 1.0]))
+    assert view_of(image).axes[2] == 0
+    image, _ = _volume(np.eye(4))
+    assert view_of(image).axes[2] == 2
+
+
+@pytest.mark.parametrize("name", sorted(GEOMETRIES))
+def test_all_colours_are_drawn(tmp_path: Path, name: str) -> None:
+    image, labels = _volume(GEOMETRIES[name].affine)
+    preview(image, labels, table(), tmp_path / "p.png")
+    pixels = np.asarray(Image.open(tmp_path / "p.png").convert("RGB")).reshape(-1, 3)
+    for label in table():
+        assert (pixels == label.colour).all(axis=1).sum() > 50
+    assert Image.open(tmp_path / "p.png").width <= 1300
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 20, 30), (1, 20, 30), (1, 1, 1), (1, 4, 4, 1), (1, 1, 1, 5), (2, 9, 9, 9)]
+)
+def test_any_shape(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    image = torch.rand(shape) * 255
+    given = MetaTensor(image, affine=torch.eye(4)) if len(shape) == 4 else image
+    for value in (0, 1):
+        preview(given, torch.full((1, *shape[1:]), value, dtype=torch.uint8), table(), tmp_path / "p.png")
+        assert Image.open(tmp_path / "p.png").format == "PNG"
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0, np.nan])
+def test_an_image_of_one_value(tmp_path: Path, value: float) -> None:
+    image = MetaTensor(torch.full((1, 8, 8, 4), value), affine=torch.eye(4))
+    preview(image, torch.zeros(1, 8, 8, 4, dtype=torch.uint8), table(), tmp_path / "p.png")
+
+
+@pytest.mark.slow
+def test_a_large_volume_is_quick(tmp_path: Path) -> None:
+    image, labels = _volume(np.diag([0.7, 0.7, 1.5, 1.0]), (512, 512, 200))
+    start = time.perf_counter()
+    preview(image, labels, table(), tmp_path / "p.png")
+    assert time.perf_counter() - start < 4  # under 2 s on a quiet machine
