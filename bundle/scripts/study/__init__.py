@@ -1,0 +1,30 @@
+"""What comes in: finds cases and reads them strictly."""
+
+from .case import Case, RefusedError
+from .check import Row, check, check_found, print_check
+from .find import Found, find_cases
+from .fitness import judge
+from .hashing import sha256_of
+from .info import Info
+from .limits import Limits
+from .read import read_case
+from .transform import JudgeFitnessd, LoadStudyd, single_case
+
+__all__ = [
+    "Case",
+    "Found",
+    "Info",
+    "JudgeFitnessd",
+    "Limits",
+    "LoadStudyd",
+    "RefusedError",
+    "Row",
+    "check",
+    "check_found",
+    "find_cases",
+    "judge",
+    "print_check",
+    "read_case",
+    "sha256_of",
+    "single_case",
+]

@@ -1,0 +1,146 @@
+"""The table of ``mcanet check``: what would be read and what refused."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+
+from .case import Case, RefusedError
+from .find import Found, find_cases
+from .fitness import Mode, judge
+from .info import Info
+from .limits import DEFAULT_LIMITS, Limits
+from .read import read_case
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case of the table.
+
+    Attributes:
+        status: ``fit`` or ``refused``.
+        reason: why it is refused, or ``""``.
+        shape: spatial shape; empty when refused.
+        spacing: mm, or pixels for pictures; empty when refused.
+    """
+
+    case_id: str
+    input: str
+    kind: str
+    status: str
+    reason: str = ""
+    warnings: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
+    spacing: tuple[float, ...] = ()
+
+
+def check(
+    root: str | Path,
+    *,
+    series: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    deep: bool = False,
+    rules: Mapping[str, Any] | None = None,
+    fitness: Mode = "refuse",
+) -> list[Row]:
+    """Inspects a file or folder.
+
+    Args:
+        root: file or folder.
+        series: which DICOM series are wanted.
+        limits: caps on untrusted input.
+        deep: read every voxel too; else headers only.
+        rules: what the task was trained on, see :func:`judge`; None compares nothing.
+        fitness: see :func:`judge`.
+
+    Raises:
+        RefusedError: there is nothing to read at all.
+    """
+    found = find_cases(root, series=series, limits=limits)
+    return check_found(found, limits, deep, rules, fitness)
+
+
+def check_found(
+    found: Found,
+    limits: Limits = DEFAULT_LIMITS,
+    deep: bool = False,
+    rules: Mapping[str, Any] | None = None,
+    fitness: Mode = "refuse",
+) -> list[Row]:
+    """The table of a search that is done."""
+    rows = [_row(case, found.info[case.case_id], limits, deep, rules or {}, fitness) for case in found.cases]
+    rows += [Row(case.case_id, case.input, case.kind, "refused", reason) for case, reason in found.refused]
+    return rows
+
+
+def _row(case: Case, info: Info, limits: Limits, deep: bool, rules: Mapping[str, Any], fitness: Mode) -> Row:
+    try:
+        image = read_case(case, limits) if deep else _outline(case, info)
+        warnings = (*image.meta["warnings"], *judge(image, rules, fitness))
+    except RefusedError as error:
+        return Row(case.case_id, case.input, case.kind, "refused", str(error))
+    return Row(case.case_id, case.input, case.kind, "fit", "", warnings, info.shape, info.spacing)
+
+
+def _outline(case: Case, info: Info) -> MetaTensor:
+    """An image of zeros that takes no memory, with a case's shape and spacing, for what headers can tell."""
+    zeros = torch.zeros((1,) * (len(info.shape) + 1)).expand(info.channels, *info.shape)
+    spacing = info.spacing if len(info.spacing) == 3 else (1.0, 1.0, 1.0)
+    meta: dict[str, Any] = {"filename_or_obj": case.input, "kind": case.kind, "warnings": list(info.warnings)}
+    if info.modality:
+        meta["modality"] = info.modality
+    return MetaTensor(zeros, affine=torch.as_tensor(np.diag([*spacing, 1.0])), meta=meta)
+
+
+def print_check(
+    dataset_dir: str | Path,
+    series: str | None = None,
+    limits: Mapping[str, Any] | None = None,
+    deep: bool = False,
+    rules: Mapping[str, Any] | None = None,
+    fitness: Mode = "refuse",
+) -> None:
+    """Prints the table, then what was left out; for configs.
+
+    Args:
+        dataset_dir: file or folder.
+        series: which DICOM series are wanted.
+        limits: arguments of :class:`Limits`.
+        deep: read every voxel too.
+        rules: what the task was trained on, see :func:`judge`.
+        fitness: see :func:`judge`.
+
+    Raises:
+        SystemExit: with status 1, if a case is refused or there is nothing to read.
+    """
+    try:
+        bounds = Limits(**(limits or {}))
+        found = find_cases(str(dataset_dir), series=series, limits=bounds)
+        rows = check_found(found, bounds, deep, rules, fitness)
+    except (ValueError, TypeError) as error:
+        raise SystemExit(f"cannot check the input: {error}") from None
+    print("\n".join(_lines(rows)))
+    for notice in found.notices:
+        print(notice)
+    refused = sum(row.status == "refused" for row in rows)
+    if refused:
+        raise SystemExit(f"{refused} of {len(rows)} cases are refused")
+
+
+def _lines(rows: Sequence[Row]) -> list[str]:
+    """The table as aligned text: the reason or the warnings come last, since they are long."""
+    table = [("status", "case_id", "kind", "shape", "spacing", "input", "")]
+    for row in rows:
+        shape = " x ".join(map(str, row.shape))
+        spacing = " x ".join(f"{size:.4g}" for size in row.spacing)
+        remarks = row.reason or "; ".join(row.warnings)
+        table.append((row.status, row.case_id, row.kind, shape, spacing, row.input, remarks))
+    widths = [max(len(line[column]) for line in table) for column in range(6)]
+    return [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[6]]).rstrip()
+        for line in table
+    ]

@@ -1,0 +1,229 @@
+"""Groups DICOM files into series and plans each."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .case import Case, RefusedError
+from .hashing import file_digest
+from .info import Info
+from .kinds import is_suffixless
+from .limits import Limits
+from .privacy import Masker, digest
+from .selection import Selection
+from .series import GEOMETRIC, make_plan
+from .sop import left_out
+from .source import Source, read_source
+
+
+@dataclass(frozen=True)
+class Headers:
+    """What reading the headers of a folder gave.
+
+    Attributes:
+        sources: readable DICOM files.
+        broken: files that claim to be DICOM and cannot be read, with the reason.
+        doubtful: files without suffix that are not readable as DICOM, with the reason.
+    """
+
+    sources: tuple[Source, ...]
+    broken: tuple[tuple[Path, str], ...]
+    doubtful: tuple[tuple[Path, str], ...]
+
+    @property
+    def identities(self) -> set[str]:
+        """Every identifying text of every file."""
+        return {text for source in self.sources for text in source.identity}
+
+
+def read_headers(
+    certain: Iterable[Path],
+    doubtful: Iterable[Path],
+    show: Callable[[Path], str],
+    limits: Limits,
+    extra: Iterable[str],
+) -> Headers:
+    """Reads the header of every file that is or may be DICOM."""
+    extra = tuple(extra)
+    sources: list[Source] = []
+    failed: tuple[list[tuple[Path, str]], list[tuple[Path, str]]] = ([], [])
+    for which, files in enumerate((certain, doubtful)):
+        for file in files:
+            try:
+                sources.append(read_source(file, show(file), limits, extra))
+            except RefusedError as error:
+                failed[which].append((file, str(error)))
+    return Headers(tuple(sources), tuple(failed[0]), tuple(failed[1]))
+
+
+class SeriesSearch:
+    """Sorts headers into fit cases, refusals and notices.
+
+    Args:
+        root: the searched folder.
+        mask: hides the patient's identity in paths.
+        selection: which series are wanted.
+        limits: caps.
+    """
+
+    def __init__(self, root: Path, mask: Masker, selection: Selection, limits: Limits) -> None:
+        self.root, self.mask, self.selection, self.limits = root, mask, selection, limits
+        self.fit: list[tuple[Case, Info]] = []
+        self.refused: list[tuple[Case, str]] = []
+        self.notices: list[str] = []
+        self.unwanted = 0
+
+    def show(self, path: Path) -> str:
+        """A path as messages name it."""
+        return self.mask(path.relative_to(self.root).as_posix())
+
+    def _reworded(self, reason: str, file: Path) -> str:
+        """A reason that was worded before the patient's name was known, with the file's masked name."""
+        return reason.replace(file.relative_to(self.root).as_posix(), self.show(file))
+
+    def run(self, headers: Headers) -> None:
+        """Fills ``fit``, ``refused`` and ``notices``."""
+        groups, imageless = self._groups(headers.sources)
+        suffixless = {s.file.parent for group in groups.values() for s in group if is_suffixless(s.file)}
+        broken = [(file, self._reworded(reason, file)) for file, reason in headers.broken]
+        broken += [
+            (source.file, f"{source.name}: PixelData is missing; fetch the file again")
+            for source in imageless
+        ]
+        damaged: dict[Path, str] = {}
+        for file, reason in broken:
+            damaged.setdefault(file.parent, reason)
+        for file, reason in headers.doubtful:
+            if file.parent in suffixless:
+                damaged.setdefault(file.parent, self._reworded(reason, file))
+            else:
+                self.notices.append(f"{self.show(file)}: left out, neither DICOM, NIfTI nor a picture")
+        for key, group in groups.items():
+            self._series(key, group, damaged)
+        told = {file.parent for case, _ in self.refused for file in case.files}
+        for file, reason in broken:
+            if file.parent in told:
+                continue
+            if self.selection.terms:
+                self.notices.append(f"{reason}; whether the selection wants it is unknown")
+            else:
+                self._refuse_file(file, reason)
+
+    def _groups(self, sources: Iterable[Source]) -> tuple[dict[str, list[Source]], list[Source]]:
+        """Image files by SeriesInstanceUID, or without one by folder; and those whose pixels are missing.
+
+        A file cut off within its SeriesInstanceUID would be a series of its own, so the latter belong to none.
+        """
+        imageless: list[Source] = []
+        groups: dict[str, list[Source]] = defaultdict(list)
+        for source in sources:
+            problem = self._reworded(source.problem, source.file)
+            source = replace(source, name=self.show(source.file), problem=problem)
+            source.header.rename(source.name)
+            reason = left_out(source)
+            if reason:
+                self.notices.append(f"{source.name}: left out, {reason}")
+                continue
+            if not source.has_data:
+                imageless.append(source)
+                continue
+            folder = source.file.parent.relative_to(self.root).as_posix()
+            without = f"folder:{folder}:{source.alike['FrameOfReferenceUID']}:{source.modality}"
+            groups[source.series or without].append(source)
+        return groups, imageless
+
+    def _series(self, key: str, group: list[Source], damaged: dict[Path, str]) -> None:
+        term = self.selection.failing(group[0].attributes)
+        if term is not None:
+            self.unwanted += 1
+            self.notices.append(
+                f"{self._folder(group)}: a series of {len(group)} files left out by the selection "
+                f"{term.keyword}{term.operator}{term.value}"
+            )
+            return
+        case_id = f"series-{digest(key)}"
+        whole = self._case(case_id, group)
+        if all(source.frames and all(frame.localizer for frame in source.frames) for source in group):
+            self.notices.append(
+                f"{self._folder(group)}: left out, a series of {len(group)} localizer files "
+                "(ImageType LOCALIZER)"
+            )
+            return
+        reason = next(
+            (damaged[source.file.parent] for source in group if source.file.parent in damaged), None
+        )
+        if reason is not None:
+            self.refused.append((whole, f"{reason}; the series beside it may lack that slice"))
+            return
+        try:
+            group = self._without_copies(group)
+        except RefusedError as error:
+            self.refused.append((whole, str(error)))
+            return
+        for part in [[source] for source in group] if _are_pictures(group) else [group]:
+            single = len(part) < len(group)
+            self._plan(
+                part, f"{case_id}-{digest(part[0].sop_instance or part[0].name, 6)}" if single else case_id
+            )
+
+    def _plan(self, group: list[Source], case_id: str) -> None:
+        case = self._case(case_id, group)
+        try:
+            plan = make_plan(group, self.limits)
+        except RefusedError as error:
+            self.refused.append((case, str(error)))
+        except Exception as error:
+            reason = f"{case.input}: cannot be read ({type(error).__name__}); export the series again"
+            self.refused.append((case, reason))
+        else:
+            self.fit.append(
+                (case, Info(plan.shape, plan.spacing, plan.warnings, plan.modality, plan.channels))
+            )
+
+    def _folder(self, group: Sequence[Source]) -> str:
+        """The series' folder, or its file where it has one only."""
+        if len(group) == 1:
+            return group[0].name
+        common = group[0].file.parent
+        while not all(source.file.is_relative_to(common) for source in group):
+            common = common.parent
+        return self.show(common)
+
+    def _case(self, case_id: str, group: Sequence[Source]) -> Case:
+        files, names = tuple(source.file for source in group), tuple(source.name for source in group)
+        return Case(case_id, "dicom", self._folder(group), files, self.root, names)
+
+    def _refuse_file(self, file: Path, reason: str) -> None:
+        name = self.show(file)
+        case_id = f"file-{digest(file.relative_to(self.root).as_posix())}"
+        self.refused.append((Case(case_id, "dicom", name, (file,), self.root, (name,)), reason))
+
+    def _without_copies(self, group: list[Source]) -> list[Source]:
+        """Drops exact copies; two contents under one SOPInstanceUID are refused."""
+        first_of: dict[str, Source] = {}
+        kept = []
+        for source in group:
+            first = first_of.setdefault(source.sop_instance, source) if source.sop_instance else source
+            if first is source:
+                kept.append(source)
+            elif file_digest(first.file) == file_digest(source.file):
+                self.notices.append(f"{source.name}: left out, the same bytes as {first.name}")
+            else:
+                raise RefusedError(
+                    f"{source.name}: SOPInstanceUID is {source.sop_instance!r} as in {first.name}, "
+                    "but the content differs; remove one of the two"
+                )
+        return kept
+
+
+def _are_pictures(group: Sequence[Source]) -> bool:
+    """Whether the files of one series are pictures of their own, such as two X-rays."""
+    return len(group) > 1 and all(
+        source.pixels is not None
+        and source.pixels.frames == 1
+        and not source.frames[0].position
+        and not source.frames[0].orientation
+        and (source.modality not in GEOMETRIC or source.pixels.samples > 1)
+        for source in group
+    )

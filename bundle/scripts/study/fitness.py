@@ -1,0 +1,120 @@
+"""Whether an image is near what a task's weights were trained on."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from monai.data import MetaTensor
+
+from .case import RefusedError
+
+Mode = Literal["refuse", "warn", "off"]
+RULES = ("kinds", "modality", "channels", "spatial_dims", "spacing_mm", "field_of_view_mm", "size_px")
+FAR_SPACING = 4.0
+FAR_FIELD = 3.0
+HOUNSFIELD_MINIMUM = -500
+
+
+def judge(image: MetaTensor, rules: Mapping[str, Any], mode: Mode = "refuse") -> list[str]:
+    """Compares an image with a task's declared fitness.
+
+    Args:
+        image: what :func:`read_case` returned.
+        rules: any of ``kinds``, ``modality``, ``channels``, ``spatial_dims``, and ranges ``[low, high]``, or
+            one range an axis in ascending order of size, ``spacing_mm`` and ``field_of_view_mm``
+            (``size_px`` for pictures).
+        mode: ``warn`` turns refusals into warnings; ``off`` does nothing.
+
+    Returns:
+        Warnings, a sentence each.
+
+    Raises:
+        RefusedError: the answer would be nonsense.
+        ValueError: an unknown rule or mode.
+    """
+    if mode not in ("refuse", "warn", "off"):
+        raise ValueError(f"fitness mode: expected 'refuse', 'warn' or 'off', received {mode!r}")
+    unknown = set(rules) - set(RULES)
+    if unknown:
+        raise ValueError(f"fitness rules: expected {', '.join(RULES)}, received {sorted(unknown)[0]!r}")
+    if mode == "off":
+        return []
+    nonsense = [*_kind(image, rules), *_modality(image, rules)]
+    warnings: list[str] = []
+    if not nonsense:
+        for far, sentence in _ranges(image, rules):
+            (nonsense if far else warnings).append(sentence)
+    if nonsense and mode == "refuse":
+        raise RefusedError(f"{image.meta.get('filename_or_obj', 'image')}: {nonsense[0]}")
+    return nonsense + warnings
+
+
+def _kind(image: MetaTensor, rules: Mapping[str, Any]) -> list[str]:
+    """What the image is, against what the task takes."""
+    dims, channels = image.ndim - 1, image.shape[0]
+    kind = image.meta.get("kind") or ("picture" if dims == 2 else "nifti")
+    colour = "a colour picture" if channels == 3 else "a grey image"
+    problems = []
+    if "kinds" in rules and kind not in rules["kinds"]:
+        problems.append(f"the input is a {kind}, but the task expects {' or '.join(rules['kinds'])}")
+    if "spatial_dims" in rules and dims != rules["spatial_dims"]:
+        problems.append(f"it has {dims} spatial dimensions, but the task expects {rules['spatial_dims']}")
+    if "channels" in rules and channels != rules["channels"]:
+        problems.append(f"it has {channels} channels ({colour}), but the task expects {rules['channels']}")
+    return [f"{problem}; choose another task" for problem in problems]
+
+
+def _modality(image: MetaTensor, rules: Mapping[str, Any]) -> list[str]:
+    wanted = rules.get("modality")
+    if not wanted:
+        return []
+    found = image.meta.get("modality")
+    if found:
+        if found in wanted:
+            return []
+        return [f"Modality is {found!r}, but the task expects {' or '.join(wanted)}; choose another task"]
+    least = float(image.min())
+    if "CT" not in wanted and image.ndim == 4 and least <= HOUNSFIELD_MINIMUM:
+        return [
+            f"its least value is {least:g}, as in CT, but the task expects {' or '.join(wanted)}; "
+            "choose another task"
+        ]
+    return []
+
+
+def _ranges(image: MetaTensor, rules: Mapping[str, Any]) -> list[tuple[bool, str]]:
+    found = []
+    spatial = np.asarray(image.shape[1:], dtype=float)
+    if image.ndim == 4:
+        affine = np.asarray(image.affine, dtype=float)
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+        found += _outside(
+            "spacing", spacing, rules.get("spacing_mm"), FAR_SPACING, "mm", "resample the image"
+        )
+        found += _outside(
+            "field of view", spacing * spatial, rules.get("field_of_view_mm"), FAR_FIELD, "mm",
+            "crop the image to the region that the task was trained on",
+        )  # fmt: skip
+    else:
+        found += _outside("size", spatial, rules.get("size_px"), FAR_SPACING, "pixels", "resize the picture")
+    return found
+
+
+def _outside(
+    what: str, values: np.ndarray, allowed: Sequence[Any] | None, factor: float, unit: str, advice: str
+) -> list[tuple[bool, str]]:
+    if allowed is None:
+        return []
+    values = np.sort(values)
+    per_axis = [allowed] * len(values) if np.isscalar(allowed[0]) else list(allowed)
+    shown = " x ".join(f"{value:.4g}" for value in values)
+    outside = [pair for pair in zip(values, per_axis, strict=True) if not pair[1][0] <= pair[0] <= pair[1][1]]
+    if not outside:
+        return []
+    far = [
+        (value, limits) for value, limits in outside if not limits[0] / factor <= value <= limits[1] * factor
+    ]
+    low, high = (far or outside)[-1][1]
+    end = f"; {advice}" if far else ""
+    where = f"{'far ' if far else ''}outside the trained range {low:g} to {high:g} {unit}"
+    return [(bool(far), f"the {what} is {shown} {unit}, {where}{end}")]

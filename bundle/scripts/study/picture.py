@@ -1,0 +1,172 @@
+"""Reads PNG, JPEG, TIFF and BMP pictures as one would see them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .case import Case, RefusedError
+from .decode import WORKER
+from .fill import EXACT_FLOAT32
+from .header import shorten
+from .limits import Limits
+from .quiet import quiet
+
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "MPO")
+_SUFFIXES = {"PNG": (".png",), "TIFF": (".tif", ".tiff"), "BMP": (".bmp",)}
+_GREY = ("L", "LA", "La", "1", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+_COLOUR = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "CMYK", "YCbCr")
+MOST_PAGES = 1000
+_ORIENTATION = 0x0112
+_TURNED = (5, 6, 7, 8)
+
+
+@dataclass(frozen=True)
+class PictureHeader:
+    """Size, channels and pages of a picture file.
+
+    Attributes:
+        shape: width and height as one sees the picture.
+        grey: whether it has one channel.
+        pages: pages to be split; 1 where the file is one picture.
+    """
+
+    shape: tuple[int, int]
+    grey: bool
+    pages: int
+    warnings: tuple[str, ...]
+
+
+def read_picture_header(file: Path, name: str, limits: Limits, *, split_pages: bool = False) -> PictureHeader:
+    """Checks a picture file's header.
+
+    Raises:
+        RefusedError: the file is no readable picture, too large or holds several pages.
+    """
+    try:
+        limits.check_file(file.stat().st_size, name)
+        with quiet(), _unlimited(), Image.open(file, formats=_FORMATS) as image:
+            return _check(image, file, name, limits, split_pages)
+    except RefusedError:
+        raise
+    except Exception as error:
+        raise RefusedError(
+            f"{name}: no readable picture ({type(error).__name__}); save it again as PNG"
+        ) from None
+
+
+@contextmanager
+def _unlimited() -> Iterator[None]:
+    """Lifts Pillow's own cap while a header is read: ours is checked right after."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _check(image: Image.Image, file: Path, name: str, limits: Limits, split_pages: bool) -> PictureHeader:
+    pages = _count_pages(image)
+    if pages > 1 and not split_pages:
+        raise RefusedError(f"{name}: holds {pages} pages, expected 1; split the file or set split_pages")
+    if pages > MOST_PAGES:
+        raise RefusedError(f"{name}: holds more than {MOST_PAGES} pages; split the file")
+    if image.mode not in _GREY + _COLOUR:
+        raise RefusedError(
+            f"{name}: its mode is {shorten(image.mode)}, expected grey or RGB; save it again as PNG"
+        )
+    grey = image.mode in _GREY
+    limits.check_voxels((1 if grey else 3, *image.size), name)
+    return PictureHeader(_upright_size(image), grey, pages, tuple(_warnings(image, file, name)))
+
+
+def _count_pages(image: Image.Image) -> int:
+    """Pages of a TIFF, frames of a PNG, up to one more than are read."""
+    if image.format == "PNG":
+        return getattr(image, "n_frames", 1)
+    if image.format != "TIFF":
+        return 1
+    pages = 1
+    while pages <= MOST_PAGES:
+        try:
+            image.seek(pages)
+        except EOFError:
+            break
+        pages += 1
+    image.seek(0)
+    return pages
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height once EXIF's orientation is applied; Pillow applies a TIFF's itself."""
+    width, height = image.size
+    if image.format == "TIFF":
+        return width, height
+    exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
+    return (height, width) if exif.get(_ORIENTATION) in _TURNED else (width, height)
+
+
+def _warnings(image: Image.Image, file: Path, name: str) -> list[str]:
+    found = []
+    if image.format in ("JPEG", "MPO"):
+        found.append("JPEG: the picture was compressed with loss")
+    suffixes = _SUFFIXES.get(image.format or "", (".jpg", ".jpeg"))
+    if not file.name.lower().endswith(suffixes):
+        found.append(f"the name ends as {file.suffix!r}, but the content is {image.format}")
+    deep = False
+    if image.format == "PNG":
+        with open(file, "rb") as stream:
+            head = stream.read(26)
+        deep = head[24] == 16 and head[25] != 0
+    elif image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        deep = image.mode not in ("I;16", "I;16B", "I;16L", "I", "F") and max(tags.get(258, (1,))) > 8
+        if tags.get(262) == 0 and image.mode not in ("1", "L"):
+            raise RefusedError(
+                f"{name}: PhotometricInterpretation is 0 (white) at {max(tags.get(258, (1,)))} bits, "
+                "expected 1 (black); save it again as PNG"
+            )
+    if deep:
+        found.append("16 bits a colour channel, read as 8")
+    return found
+
+
+def read_picture(case: Case, limits: Limits) -> tuple[np.ndarray, list[str]]:
+    """Reads a picture, (C, X, Y): decoded in the worker process, upright, palette and alpha resolved.
+
+    Raises:
+        RefusedError: the picture is damaged or its values cannot be held exactly.
+    """
+    file, name = case.files[0], case.relative(case.files[0])
+    header = read_picture_header(file, name, limits, split_pages=case.page is not None)
+    request = {"path": str(file), "formats": _FORMATS, "page": case.page or 0, "grey": _GREY}
+    size = header.shape[0] * header.shape[1] * (8 if header.grey else 3)
+    array, _ = WORKER.ask(request, b"", name, limits, size)
+    if sorted(array.shape[:2]) != sorted(header.shape) or array.size != array.shape[0] * array.shape[1] * (
+        1 if header.grey else 3
+    ):
+        raise RefusedError(f"{name}: decodes to {array.shape}, expected {header.shape[::-1]}; fetch it again")
+    array = array.reshape(*array.shape[:2], -1)
+    return _exact(array, name).transpose(2, 1, 0), list(header.warnings)
+
+
+def _exact(array: np.ndarray, name: str) -> np.ndarray:
+    """int16 where that holds every value, else float32."""
+    if array.dtype.kind == "b":
+        return array.astype(np.int16)
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise RefusedError(f"{name}: holds values that are not finite; save it again")
+        return array.astype(np.float32)
+    low, high = int(array.min()), int(array.max())
+    if low >= -(2**15) and high < 2**15:
+        return array.astype(np.int16)
+    if max(-low, high) > EXACT_FLOAT32:
+        raise RefusedError(
+            f"{name}: holds the value {high if high > -low else low}, which float32 cannot hold exactly; "
+            "renumber its values"
+        )
+    return array.astype(np.float32)

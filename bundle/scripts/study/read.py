@@ -1,0 +1,74 @@
+"""Reads one case into a MetaTensor."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.utils.enums import MetaKeys, SpaceKeys
+from torch.utils.data._utils.collate import default_collate_fn_map
+
+from .case import Case, RefusedError
+from .dicom import read_dicom
+from .limits import DEFAULT_LIMITS, Limits
+from .nifti import read_nifti
+from .picture import read_picture
+
+
+class Warnings(list[str]):
+    """Sentences.
+
+    A type of its own, since torch zips plain lists of a batch and fails where their lengths differ. In a batch,
+    and after MONAI's decollating, they are one text an image, joined by ``; ``.
+    """
+
+
+def _collate_warnings(batch: Sequence[Warnings], *, collate_fn_map: Any = None) -> list[str]:
+    return ["; ".join(one) for one in batch]
+
+
+default_collate_fn_map[Warnings] = _collate_warnings
+
+
+def read_case(case: Case, limits: Limits = DEFAULT_LIMITS) -> MetaTensor:
+    """Reads a case's voxels.
+
+    Returns:
+        (C, X, Y, Z) indexed by channel, column, row and slice with an affine to RAS millimetres, or
+        (C, X, Y) for a picture; int16 where every value is a whole number of that range, else float32.
+        ``meta["warnings"]`` lists what the reader found worth a warning.
+
+    Raises:
+        RefusedError: the case is not fit, whatever the cause.
+    """
+    meta: dict[str, object] = {}
+    affine: np.ndarray = np.eye(4)
+    try:
+        if case.kind == "dicom":
+            array, plan, warnings = read_dicom(case, limits)
+            affine, meta["modality"] = plan.affine, plan.modality
+        elif case.kind == "nifti":
+            array, header, warnings = read_nifti(case, limits)
+            affine = header.affine
+        else:
+            array, warnings = read_picture(case, limits)
+    except RefusedError:
+        raise
+    except MemoryError:
+        raise RefusedError(f"{case.input}: needs more memory than there is; give a smaller image") from None
+    except Exception as error:
+        raise RefusedError(
+            f"{case.input}: cannot be read ({type(error).__name__}); fetch or export it again"
+        ) from None
+    matrix = torch.from_numpy(affine.copy())
+    meta |= {
+        MetaKeys.ORIGINAL_AFFINE: affine.copy(),
+        MetaKeys.SPATIAL_SHAPE: np.asarray(array.shape[1:]),
+        MetaKeys.SPACE: SpaceKeys.RAS,
+        MetaKeys.ORIGINAL_CHANNEL_DIM: 0,
+        "filename_or_obj": case.input,
+        "kind": case.kind,
+        "warnings": Warnings(warnings),
+    }
+    return MetaTensor(torch.from_numpy(array), affine=matrix, meta=meta)

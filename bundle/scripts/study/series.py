@@ -1,0 +1,355 @@
+"""From the files of one DICOM series to the plan of one volume, or the reason why there is none."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from .case import RefusedError
+from .enhanced import FrameHeader
+from .geometry import Plane, affine_ras, axes, check_alike, check_plane, order, slice_step
+from .header import shorten
+from .limits import Limits
+from .source import Pixels, Source, differing
+from .syntax import LOSSY
+
+GEOMETRIC = ("CT", "MR", "PT", "NM")
+SINGLE = (
+    "StackID",
+    "TemporalPositionIndex",
+    "TemporalPositionIdentifier",
+    "EchoNumbers",
+    "EchoTime",
+    "EffectiveEchoTime",
+    "DiffusionBValue",
+    "ConvolutionKernel",
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One frame of one file in the plan of a volume."""
+
+    source: Source
+    frame: FrameHeader
+
+    @property
+    def name(self) -> str:
+        """File, and frame where the file has several."""
+        many = self.source.pixels is not None and self.source.pixels.frames > 1
+        return f"{self.source.name} (frame {self.frame.index + 1})" if many else self.source.name
+
+    def telling(self, keyword: str) -> str:
+        """An attribute that tells volumes apart, of the frame or of its file, as text."""
+        for name, value in self.frame.telling:
+            if name == keyword:
+                return value
+        return "\\".join(self.source.header.shown(keyword))
+
+    @property
+    def plane(self) -> Plane:
+        """Where the frame lies."""
+        return Plane(self.name, self.frame.position, self.frame.orientation, self.frame.spacing)
+
+    @property
+    def pixels(self) -> Pixels:
+        """How the frame is stored."""
+        assert self.source.pixels is not None
+        return self.source.pixels
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be read: a volume's slices in order, or one picture.
+
+    Attributes:
+        affine: (column, row, slice) to RAS millimetres; identity for a picture.
+        shape: spatial shape, (columns, rows, slices) or (columns, rows).
+    """
+
+    entries: tuple[Entry, ...]
+    shape: tuple[int, ...]
+    channels: int
+    affine: np.ndarray
+    modality: str
+    warnings: tuple[str, ...] = ()
+    spacing: tuple[float, ...] = field(default=())
+
+
+def make_plan(sources: Sequence[Source], limits: Limits) -> Plan:
+    """Plans one case from the headers of its files.
+
+    Raises:
+        RefusedError: the series is not one regular volume and not one picture.
+    """
+    for source in sources:
+        _check_source(source)
+    entries = [Entry(source, frame) for source in sources for frame in source.frames]
+    warnings: list[str] = []
+    kept = [entry for entry in entries if not entry.frame.localizer]
+    if 0 < len(kept) < len(entries):
+        warnings.append(
+            f"left out {len(entries) - len(kept)} localizer image(s) of the series (ImageType LOCALIZER)"
+        )
+        entries = kept
+    _check_mixture(entries)
+    if not any(entry.frame.position or entry.frame.orientation for entry in entries):
+        return _picture(entries, limits, warnings)
+    return _volume(entries, limits, warnings)
+
+
+def _check_source(source: Source) -> None:
+    if source.problem:
+        raise RefusedError(source.problem)
+    pixels = source.pixels
+    if pixels is None or not source.frames:
+        raise RefusedError(f"{source.name}: Rows is missing, the file holds no image; fetch the series again")
+    if not source.has_data:
+        raise RefusedError(f"{source.name}: PixelData is missing; fetch the file again")
+    grey = pixels.photometric in ("", "MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+    if grey != (pixels.samples == 1):
+        raise RefusedError(
+            f"{source.name}: PhotometricInterpretation is {shorten(pixels.photometric)} with SamplesPerPixel "
+            f"{pixels.samples}; the two contradict each other, export the file again"
+        )
+    if "ModalityLUTSequence" in source.header:
+        raise RefusedError(
+            f"{source.name}: ModalityLUTSequence maps its values by a table, which is not applied here; "
+            "export the series with RescaleSlope and RescaleIntercept"
+        )
+
+
+def _check_mixture(entries: Sequence[Entry]) -> None:
+    first = entries[0]
+    if any(entry.source.identity != first.source.identity for entry in entries):
+        who = next(entry for entry in entries if entry.source.identity != first.source.identity)
+        raise RefusedError(
+            f"{who.name}: PatientName, PatientID or another identifier differs from {first.name} under one "
+            "SeriesInstanceUID; separate the patients"
+        )
+    for entry in entries:
+        for keyword, value in first.source.alike.items():
+            found = entry.source.alike[keyword]
+            if found != value:
+                raise RefusedError(
+                    f"{entry.name}: {keyword} is {shorten(found)}, but {shorten(value)} in {first.name}; "
+                    "one series must have one value, separate the images"
+                )
+        for keyword, found, value in (
+            ("Rows", entry.pixels.rows, first.pixels.rows),
+            ("Columns", entry.pixels.columns, first.pixels.columns),
+            ("SamplesPerPixel", entry.pixels.samples, first.pixels.samples),
+        ):
+            if found != value:
+                raise RefusedError(
+                    f"{entry.name}: {keyword} is {found}, but {value} in {first.name}; "
+                    "a volume needs one matrix size, separate the images"
+                )
+    _check_rescale(entries)
+
+
+def _check_one_volume(entries: Sequence[Entry]) -> None:
+    """Refuses echoes, stacks or time points that share a series without sharing a position."""
+    first = entries[0]
+    for entry in entries[1:]:
+        for keyword in SINGLE:
+            found, value = entry.telling(keyword), first.telling(keyword)
+            if found and value and not _same(found, value):
+                raise RefusedError(
+                    f"{entry.name}: {keyword} is {shorten(found)}, but {shorten(value)} in {first.name}; "
+                    "several volumes under one SeriesInstanceUID, separate them"
+                )
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two texts are equal, or are numbers within 1 %."""
+    if one == other:
+        return True
+    try:
+        return math.isclose(float(one), float(other), rel_tol=0.01)
+    except ValueError:
+        return False
+
+
+def _check_rescale(entries: Sequence[Entry]) -> None:
+    first = entries[0]
+    for entry in entries:
+        slope, intercept = entry.frame.slope, entry.frame.intercept
+        if (slope is None) != (intercept is None):
+            missing = "RescaleSlope" if slope is None else "RescaleIntercept"
+            raise RefusedError(
+                f"{entry.name}: {missing} is missing beside its partner; export the file again"
+            )
+        if (slope is None) != (first.frame.slope is None):
+            without, other = (entry, first) if slope is None else (first, entry)
+            raise RefusedError(
+                f"{without.name}: RescaleSlope is missing, but {other.name} has it; "
+                "all slices must be scaled or none, export the series again"
+            )
+        if slope is not None and intercept is not None:
+            if not math.isfinite(slope) or slope == 0:
+                raise RefusedError(
+                    f"{entry.name}: RescaleSlope is {slope!r}, expected a finite number other than 0"
+                )
+            if not math.isfinite(intercept):
+                raise RefusedError(
+                    f"{entry.name}: RescaleIntercept is {intercept!r}, expected a finite number"
+                )
+        if entry.frame.rescale_type != first.frame.rescale_type:
+            raise RefusedError(
+                f"{entry.name}: RescaleType is {shorten(entry.frame.rescale_type)}, but "
+                f"{shorten(first.frame.rescale_type)} in {first.name}; separate the images"
+            )
+
+
+def _picture(entries: list[Entry], limits: Limits, warnings: list[str]) -> Plan:
+    first = entries[0]
+    modality = first.source.modality
+    if modality in GEOMETRIC and first.pixels.samples == 1 and first.pixels.photometric != "PALETTE COLOR":
+        raise RefusedError(
+            f"{first.name}: ImagePositionPatient and ImageOrientationPatient are missing in a {modality} "
+            "image; export the series again with its geometry"
+        )
+    if len(entries) > 1:
+        raise RefusedError(
+            f"{entries[1].name}: {len(entries)} frames without ImagePositionPatient in one file or series; "
+            "a film is no volume, give single frames"
+        )
+    channels = 3 if first.pixels.samples > 1 or first.pixels.photometric == "PALETTE COLOR" else 1
+    shape = (first.pixels.columns, first.pixels.rows)
+    limits.check_voxels((channels, *shape), first.name)
+    if first.pixels.photometric == "MONOCHROME1":
+        warnings.append("PhotometricInterpretation MONOCHROME1: values inverted, so that brighter is larger")
+    warnings += _pixel_warnings(entries)
+    return Plan(tuple(entries), shape, channels, np.eye(4), modality, tuple(warnings), (1.0, 1.0))
+
+
+def _volume(entries: list[Entry], limits: Limits, warnings: list[str]) -> Plan:
+    first = entries[0]
+    if first.pixels.samples > 1 or first.pixels.photometric == "PALETTE COLOR":
+        raise RefusedError(
+            f"{first.name}: PhotometricInterpretation is {shorten(first.pixels.photometric)}, a colour "
+            "image with a place in the patient; expected grey values, export the original series"
+        )
+    planes = [entry.plane for entry in entries]
+    for plane in planes:
+        check_plane(plane)
+    check_alike(planes)
+    sequence = order(planes)
+    entries = [entries[index] for index in sequence]
+    planes = [planes[index] for index in sequence]
+    shape = (first.pixels.columns, first.pixels.rows, len(entries))
+    limits.check_voxels(shape, first.name)
+    if len(entries) == 1:
+        step, more = _single_slice(entries[0])
+    else:
+        _check_equal_positions(entries)
+        _check_one_volume(entries)
+        step, more = slice_step(planes)
+        warnings += _spacing_warnings(entries, step, float(step @ axes(planes[0])[2]))
+    affine = affine_ras(planes[0], step)
+    if not first.source.series:
+        warnings.append("SeriesInstanceUID is missing: the images of one folder taken as one series")
+    warnings += more + _lost_ends(entries) + _pixel_warnings(entries)
+    spacing = tuple(float(length) for length in np.linalg.norm(affine[:3, :3], axis=0))
+    return Plan(tuple(entries), shape, 1, affine, first.source.modality, tuple(warnings), spacing)
+
+
+def _single_slice(entry: Entry) -> tuple[np.ndarray, list[str]]:
+    for keyword, value in (
+        ("SpacingBetweenSlices", entry.frame.between),
+        ("SliceThickness", entry.frame.thickness),
+    ):
+        if value is not None and math.isfinite(value) and value > 0:
+            return axes(entry.plane)[2] * value, [
+                f"a single slice, its extent taken from {keyword} = {value:g} mm"
+            ]
+    raise RefusedError(
+        f"{entry.name}: SliceThickness is {entry.frame.thickness!r} in a series of one slice, expected a "
+        "number above 0 mm; export the series again with it"
+    )
+
+
+def _check_equal_positions(entries: Sequence[Entry]) -> None:
+    for before, after in pairwise(entries):
+        if max(abs(a - b) for a, b in zip(before.frame.position, after.frame.position, strict=True)) < 1e-3:
+            raise RefusedError(
+                f"{after.name}: ImagePositionPatient is {shorten(after.frame.position)}, the same as in "
+                f"{before.name}{_what_differs(before, after)}; 4D or duplicated series, select one volume"
+            )
+
+
+def _what_differs(one: Entry, other: Entry) -> str:
+    if one.source is other.source:
+        for (keyword, a), (_, b) in zip(one.frame.telling, other.frame.telling, strict=False):
+            if a != b:
+                return f", but {keyword} is {shorten(a)} and {shorten(b)}"
+        return ""
+    found = differing(one.source.header, other.source.header)
+    return f", but {found}" if found else ""
+
+
+def _spacing_warnings(entries: Sequence[Entry], step: np.ndarray, height: float) -> list[str]:
+    """A warning where the header's spacing is neither that along the normal nor that along a tilt."""
+    between = entries[0].frame.between
+    if between is None or not math.isfinite(between):
+        return []
+    tilted = float(np.linalg.norm(step))
+    if min(abs(abs(between) - height), abs(abs(between) - tilted)) <= max(0.01 * height, 0.02):
+        return []
+    return [
+        f"SpacingBetweenSlices is {between:g} mm, but the positions are {height:.4g} mm apart; positions used"
+    ]
+
+
+def _lost_ends(entries: Sequence[Entry]) -> list[str]:
+    """Warnings where numbers tell that the series began earlier or went on."""
+    numbers = [entry.frame.stack_position for entry in entries]
+    what = "InStackPositionNumber"
+    if any(number is None for number in numbers):
+        what = "InstanceNumber"
+        numbers = [_soft_integer(entry, "InstanceNumber") for entry in entries]
+    found = sorted(number for number in numbers if number is not None)
+    if len(found) < len(entries) or len(set(found)) < len(found):
+        return []
+    warnings = []
+    if found[0] > 1 and found[-1] - found[0] == len(found) - 1:
+        warnings.append(f"{what} begins at {found[0]}: the first or last slices may be missing")
+    elif found[-1] - found[0] != len(found) - 1:
+        warnings.append(
+            f"{what} runs from {found[0]} to {found[-1]} over {len(found)} slices: some may be missing"
+        )
+    expected = _soft_integer(entries[0], "ImagesInAcquisition")
+    if expected is not None and expected > len(entries):
+        warnings.append(f"ImagesInAcquisition is {expected}, but there are {len(entries)} slices")
+    return warnings
+
+
+def _soft_integer(entry: Entry, keyword: str) -> int | None:
+    """A number that only serves a warning: None where it is no number."""
+    try:
+        return entry.source.header.integer(keyword)
+    except RefusedError:
+        return None
+
+
+def _pixel_warnings(entries: Sequence[Entry]) -> list[str]:
+    first = entries[0]
+    warnings = []
+    if first.source.modality == "CT" and first.frame.slope is None and first.pixels.samples == 1:
+        warnings.append("CT without RescaleSlope: the values may not be Hounsfield units")
+    if any(
+        entry.pixels.syntax in LOSSY or entry.source.header.text("LossyImageCompression") == "01"
+        for entry in entries
+    ):
+        warnings.append("the images were compressed with loss")
+    padding = first.source.header.numbers("PixelPaddingValue", signed=first.pixels.signed)
+    if padding:
+        warnings.append(
+            f"PixelPaddingValue is {padding[0]:g}: padded voxels are kept, scaled like the others"
+        )
+    if len(first.frame.position) == 3 and first.pixels.photometric == "MONOCHROME1":
+        warnings.append("PhotometricInterpretation MONOCHROME1: for display only, values kept")
+    return warnings

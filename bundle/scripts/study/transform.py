@@ -1,0 +1,139 @@
+"""The transform that loads cases in MONAI configs."""
+
+from collections.abc import Hashable, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from .case import Case, RefusedError
+from .find import find_cases
+from .fitness import Mode, judge
+from .limits import Limits
+from .read import Warnings, read_case
+
+
+class LoadStudyd(MapTransform):
+    """Loads the case, or the file or folder that holds exactly one case, under each key.
+
+    Args:
+        keys: keys of a :class:`Case` or a path.
+        source_key: where to put what was read under the first key once more, without a copy of the voxels.
+        allow_missing_keys: pass over keys that are absent.
+        limits: caps on untrusted input, a :class:`Limits` or its arguments.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        source_key: str | None = None,
+        allow_missing_keys: bool = False,
+        limits: Limits | Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.source_key = source_key
+        self.limits = limits if isinstance(limits, Limits) else Limits(**(limits or {}))
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Replaces every case by its voxels.
+
+        Raises:
+            RefusedError: an input is not fit, or two of them do not lie on one grid.
+        """
+        result = dict(data)
+        first: MetaTensor | None = None
+        for key in self.key_iterator(result):
+            image = read_case(self._case(result[key]), self.limits)
+            if first is None:
+                first = image
+            else:
+                _check_same_grid(first, image)
+            result[key] = image
+        if self.source_key is not None and first is not None:
+            result[self.source_key] = _same_voxels(first)
+        return result
+
+    def _case(self, item: Any) -> Case:
+        if isinstance(item, Case):
+            return item
+        if not isinstance(item, str | Path):
+            raise RefusedError(f"expected a Case or a path, received {type(item).__name__}")
+        return single_case(item, self.limits)
+
+
+class JudgeFitnessd(MapTransform):
+    """Compares what was read with what the task was trained on; its warnings join ``meta["warnings"]``.
+
+    Args:
+        keys: keys of images that were read.
+        rules: see :func:`judge`.
+        mode: see :func:`judge`.
+        allow_missing_keys: pass over keys that are absent.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        rules: Mapping[str, Any],
+        mode: Mode = "refuse",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.rules = rules
+        self.mode = mode
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Passes the images on as they are.
+
+        Raises:
+            RefusedError: see :func:`judge`.
+        """
+        result = dict(data)
+        for key in self.key_iterator(result):
+            image = result[key]
+            found = judge(image, self.rules, self.mode)
+            image.meta["warnings"] = Warnings([*image.meta.get("warnings", []), *found])
+        return result
+
+
+def _same_voxels(image: MetaTensor) -> MetaTensor:
+    """The same memory under meta data of its own, which transforms of the other do not change."""
+    return MetaTensor(image.as_tensor(), affine=image.affine.clone(), meta=deepcopy(image.meta))
+
+
+def single_case(path: str | Path, limits: Limits) -> Case:
+    """The one case of a file or folder.
+
+    Raises:
+        RefusedError: it holds none, several or an unfit one.
+    """
+    found = find_cases(path, limits=limits)
+    if found.refused:
+        raise RefusedError(found.refused[0][1])
+    if len(found.cases) != 1:
+        names = ", ".join(case.input for case in found.cases[:5])
+        raise RefusedError(f"expected one case, found {len(found.cases)}: {names}; give one of them")
+    return found.cases[0]
+
+
+def _check_same_grid(first: MetaTensor, other: MetaTensor) -> None:
+    names = f"{other.meta['filename_or_obj']} and {first.meta['filename_or_obj']}"
+    if first.shape[1:] != other.shape[1:]:
+        raise RefusedError(
+            f"{names}: shapes are {tuple(other.shape[1:])} and {tuple(first.shape[1:])}, expected the same "
+            "grid; resample one to the other"
+        )
+    a, b = np.asarray(first.affine, dtype=float), np.asarray(other.affine, dtype=float)
+    size = len(a) - 1
+    extent = np.array([[*corner, 1.0] for corner in np.ndindex(*[2] * size)])
+    extent[:, :-1] *= np.resize(np.array(first.shape[1:]), size)
+    apart = float(np.abs(extent @ (a - b).T).max())
+    spacing = float(np.linalg.norm(a[:-1, :-1], axis=0).min())
+    if apart > max(0.1 * spacing, 0.02):
+        raise RefusedError(
+            f"{names}: their affines lie {apart:.4g} mm apart; resample one to the other's grid"
+        )

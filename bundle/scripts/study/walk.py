@@ -1,0 +1,64 @@
+"""Every regular file under a folder, without leaving it."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from .case import RefusedError
+from .limits import Limits
+
+
+def natural_key(text: str) -> list[tuple[int, int, str]]:
+    """Sorts ``slice2`` before ``slice10``."""
+    return [
+        (0, int(part), "") if part.isdecimal() else (1, 0, part.casefold())
+        for part in re.split(r"(\d+)", text)
+        if part
+    ]
+
+
+def walk(root: Path, limits: Limits) -> tuple[list[Path], list[str]]:
+    """Files under ``root`` in natural order, and notices on what was passed over."""
+    files: list[Path] = []
+    notices: list[str] = []
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        for entry in _entries(folder, root, notices):
+            path = Path(entry.path)
+            shown = path.relative_to(root).as_posix()
+            if entry.is_symlink():
+                notices.append(f"{shown}: left out, a link {_leads(path, root)}")
+            elif entry.is_dir():
+                folders.append(path)
+            elif not entry.is_file():
+                notices.append(f"{shown}: left out, neither a file nor a folder")
+            else:
+                files.append(path)
+                if len(files) > limits.max_files:
+                    raise RefusedError(
+                        f"more than max_files = {limits.max_files} files in the input folder; "
+                        "give a smaller folder or raise the limit"
+                    )
+    files.sort(key=lambda path: natural_key(path.relative_to(root).as_posix()))
+    return files, notices
+
+
+def _entries(folder: Path, root: Path, notices: list[str]) -> Iterator[os.DirEntry]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except OSError as error:
+        shown = folder.relative_to(root).as_posix()
+        notices.append(f"{shown}: left out, the folder cannot be opened: {error.strerror}")
+
+
+def _leads(path: Path, root: Path) -> str:
+    try:
+        target = path.resolve(strict=True)
+    except (OSError, RuntimeError):
+        return "to nothing"
+    if target.is_relative_to(root):
+        return "to what is read at its own place"
+    return "out of the input folder"

@@ -1,0 +1,438 @@
+"""What a folder may hold, and what becomes of it."""
+
+import os
+import re
+
+import numpy as np
+import pytest
+from mcanet.scripts.study import (
+    Limits,
+    RefusedError,
+    check,
+    find_cases,
+    print_check,
+    read_case,
+    sha256_of,
+)
+from pydicom.encaps import encapsulate
+from pydicom.uid import RLELossless, generate_uid
+
+from .phantom import Grid, assert_right, base, classic, only, refusal, write
+from .test_nifti import save
+from .test_picture import picture
+
+IMAGELESS = {
+    "1.2.840.10008.5.1.4.1.1.88.33": ("SR", "a structured report"),
+    "1.2.840.10008.5.1.4.1.1.66.4": ("SEG", "a segmentation"),
+    "1.2.840.10008.5.1.4.1.1.481.3": ("RTSTRUCT", "a radiotherapy object"),
+    "1.2.840.10008.5.1.4.1.1.11.1": ("PR", "a presentation state"),
+    "1.2.840.10008.5.1.4.1.1.88.59": ("KO", "a structured report"),
+    "1.2.840.10008.5.1.4.1.1.66.1": ("REG", "raw data, a registration"),
+    "1.2.840.10008.5.1.4.1.1.104.1": ("DOC", "an encapsulated document"),
+}
+
+
+def test_everything_in_one_folder(tmp_path):
+    write(tmp_path / "s1" / "deep" / "er", classic(), [f"IM{i}" for i in range(6)])
+    write(tmp_path / "s1" / "mr", classic(modality="MR", rescale=False))
+    save(tmp_path / "brain.nii.gz")
+    picture(tmp_path / "cells.png")
+    for number, (uid, (modality, _)) in enumerate(IMAGELESS.items()):
+        dataset = base(uid, modality, generate_uid())
+        dataset.save_as(tmp_path / "s1" / "mr" / f"other{number}.dcm", enforce_file_format=True)
+    (tmp_path / "DICOMDIR").write_bytes(
+        b"\0" * 128 + b"DICM" + bytes.fromhex("02000200") + b"UI\x14\x00" + b"1.2.840.10008.1.3.10"
+    )
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "README").write_text("hello")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / ".DS_Store").write_bytes(b"\0\1")
+    found = find_cases(tmp_path)
+    assert [case.kind for case in found.cases] == ["nifti", "picture", "dicom", "dicom"]
+    assert [case.input for case in found.cases] == ["brain.nii.gz", "cells.png", "s1/deep/er", "s1/mr"]
+    assert found.refused == ()
+    notices = "\n".join(found.notices)
+    for modality, words in IMAGELESS.values():
+        assert f"left out, {words}" in notices
+        assert modality in notices
+    for name in ("notes.txt", "README", ".DS_Store", "DICOMDIR"):
+        assert f"{name}: left out" in notices
+    assert len(found.notices) == len(IMAGELESS) + 4
+    for case in found.cases:
+        assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", case.case_id)
+        read_case(case)
+
+
+@pytest.mark.parametrize("name", ["missing", "missing.nii.gz"])
+def test_missing_root(tmp_path, name):
+    with pytest.raises(RefusedError, match=r"'missing.*' does not exist"):
+        find_cases(tmp_path / name)
+
+
+def test_nothing_to_read_says_what_was_looked_for(tmp_path):
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(RefusedError, match=r"\.nii\.gz.*\.png.*found 1 files"):
+        find_cases(tmp_path)
+
+
+def test_one_file_of_a_series(tmp_path):
+    write(tmp_path, classic())
+    found = find_cases(tmp_path / "003.dcm")
+    assert found.cases[0].input == "003.dcm"
+    assert read_case(found.cases[0]).shape == (1, 12, 10, 1)
+
+
+def test_damaged_neighbour_refuses_the_series(tmp_path):
+    write(tmp_path / "a", classic())
+    write(tmp_path / "b", classic())
+    (tmp_path / "a" / "009.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\x02\x00\x00\x00UL\x04")
+    found = find_cases(tmp_path)
+    assert [case.input for case in found.cases] == ["b"]
+    assert [case.input for case, _ in found.refused] == ["a"]
+    assert "a/009.dcm" in found.refused[0][1]
+    assert "may lack that slice" in found.refused[0][1]
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, 131, 132, 140, 200, 330, 500, 900])
+@pytest.mark.parametrize("name", ["{:03d}.dcm", "IM{:03d}", "1.2.3.{}"])
+def test_truncated_header(tmp_path, keep, name):
+    """An empty or shortened last slice cannot vanish."""
+    write(tmp_path, classic(), [name.format(i) for i in range(6)])
+    file = tmp_path / name.format(5)
+    file.write_bytes(file.read_bytes()[:keep])
+    found = find_cases(tmp_path)
+    assert found.cases == ()
+    assert len(found.refused) == 1
+    assert name.format(5) in found.refused[0][1]
+
+
+@pytest.mark.parametrize("name", ["x.dcm", "x.nii", "x.nii.gz", "x.png", "x.tif", "x.jpg", "x.bmp"])
+@pytest.mark.parametrize("content", [b"", b"\0" * 400, b"hello there, this is text", os.urandom(2000)])
+def test_files_that_are_not_what_they_claim(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    found = find_cases(tmp_path)
+    assert len(found.refused) == 1
+    assert found.refused[0][1].startswith(f"{name}: ")
+
+
+def test_dicom_under_another_suffix(tmp_path):
+    write(tmp_path, classic(), [f"{i}.png" for i in range(6)])
+    assert_right(only(tmp_path))
+
+
+def test_series_spread_over_folders(tmp_path):
+    datasets = classic()
+    write(tmp_path / "x" / "1", datasets[:3])
+    write(tmp_path / "x" / "2", datasets[3:])
+    write(tmp_path / "y", classic())
+    found = find_cases(tmp_path)
+    assert [case.input for case in found.cases] == ["x", "y"]
+    assert_right(read_case(found.cases[0]))
+
+
+def test_links_are_not_followed(tmp_path):
+    write(tmp_path / "in" / "real", classic())
+    write(tmp_path / "out", classic())
+    save(tmp_path / "out" / "secret.nii.gz")
+    (tmp_path / "in" / "folder").symlink_to(tmp_path / "out")
+    (tmp_path / "in" / "file.nii.gz").symlink_to(tmp_path / "out" / "secret.nii.gz")
+    (tmp_path / "in" / "again").symlink_to(tmp_path / "in" / "real")
+    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "broken").symlink_to(tmp_path / "nowhere")
+    found = find_cases(tmp_path / "in")
+    assert [case.input for case in found.cases] == ["real"]
+    assert set(found.notices) == {
+        "again: left out, a link to what is read at its own place",
+        "broken: left out, a link to nothing",
+        "file.nii.gz: left out, a link out of the input folder",
+        "folder: left out, a link out of the input folder",
+        "loop: left out, a link to what is read at its own place",
+    }
+
+
+def test_pipes_do_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "pipe.nii")
+    save(tmp_path / "a.nii.gz")
+    assert find_cases(tmp_path).notices == ("pipe.nii: left out, neither a file nor a folder",)
+
+
+def test_case_ids(tmp_path):
+    for name in ("a.nii.gz", "x/a.nii.gz", "Ünï cödé.nii.gz", "..nii.gz", "a b.nii.gz", "a-b.nii.gz", "CON.nii.gz",
+                 "report.html.nii.gz", "A.nii.gz", "q" * 90 + ".nii.gz", "plain_1.nii.gz", "-rf.nii.gz"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        save(tmp_path / name)
+    found = find_cases(tmp_path)
+    ids = [case.case_id for case in found.cases]
+    assert len({name.casefold() for name in ids}) == 12
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name) and name.strip(".-") == name for name in ids), ids
+    assert "plain_1" in ids
+    assert "a-b" in ids
+    assert not {"a", "con", "report.html"} & {name.casefold() for name in ids}
+
+
+def test_case_ids_stay_when_the_folder_moves(tmp_path):
+    for name in ("one", "two"):
+        save(tmp_path / name / "x" / "a.nii.gz")
+        save(tmp_path / name / "y" / "a.nii.gz")
+    ids = [[case.case_id for case in find_cases(tmp_path / name).cases] for name in ("one", "two")]
+    assert ids[0] == ids[1]
+    assert len(set(ids[0])) == 2
+
+
+def test_natural_order(tmp_path):
+    for number in (10, 9, 2, 1):
+        save(tmp_path / f"s{number}.nii.gz")
+    assert [case.input for case in find_cases(tmp_path).cases] == [
+        "s1.nii.gz",
+        "s2.nii.gz",
+        "s9.nii.gz",
+        "s10.nii.gz",
+    ]
+
+
+def test_hash_follows_content_not_names(tmp_path):
+    datasets = classic()
+    write(tmp_path / "a", datasets)
+    write(tmp_path / "b" / "c", datasets[::-1])
+    datasets[2].PixelData = b"\1" + datasets[2].PixelData[1:]
+    write(tmp_path / "d", datasets)
+    one, other, changed = (sha256_of(find_cases(tmp_path / name).cases[0]) for name in "abd")
+    assert one == other
+    assert one != changed
+    assert len(one) == 64
+
+
+class TestSelection:
+    @pytest.fixture
+    def study(self, tmp_path):
+        for number, (modality, text) in enumerate(
+            [("MR", "Sag T1 MPRAGE"), ("MR", "ax t2"), ("CT", "thorax, T1 spine")]
+        ):
+            datasets = classic(modality=modality)
+            for dataset in datasets:
+                dataset.SeriesDescription = text
+                dataset.SeriesNumber = number
+                dataset.Rows = 10
+            write(tmp_path / str(number), datasets)
+        save(tmp_path / "n.nii.gz")
+        return tmp_path
+
+    @pytest.mark.parametrize(
+        ("text", "wanted"),
+        [
+            ("Modality=MR,SeriesDescription~t1", "0"),
+            ("Modality=mr", "01"),
+            ("Modality!=MR", "2"),
+            ("SeriesDescription~^(sag|ax)", "01"),
+            ("SeriesDescription!~t2", "02"),
+            (" Modality = MR , SeriesDescription !~ T2 ", "0"),
+            (r"SeriesDescription=thorax\, t1 spine", "2"),
+            ("SeriesNumber=1", "1"),
+            ("Rows=10,SeriesNumber~[02]", "02"),
+            ("PatientComments=", "012"),
+        ],
+    )
+    def test_terms(self, study, text, wanted):
+        found = find_cases(study, series=text)
+        assert [case.input for case in found.cases] == list(wanted)
+        assert "n.nii.gz: left out, the series selection wants DICOM" in found.notices
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("Modalty=MR", "'Modalty' is no DICOM attribute"),
+            ("SeriesDescription~(t1", "no regular expression"),
+            ("Modality", "expected KEYWORD=value"),
+            ("Modality=MR,,", "expected KEYWORD=value"),
+        ],
+    )
+    def test_mistakes(self, study, text, words):
+        with pytest.raises(ValueError, match=re.escape(words)):
+            find_cases(study, series=text)
+
+    def test_nothing_selected(self, study):
+        with pytest.raises(RefusedError, match="leaves out all 3 DICOM series"):
+            find_cases(study, series="Modality=PT")
+
+
+class TestPrivacy:
+    def test_patient_in_paths_and_headers(self, tmp_path, caplog, recwarn):
+        """Folders and files are named after the patient, headers are broken: no message may tell."""
+        folder = tmp_path / "Quill_Peregrine" / "PQ-77120 1952-06-30"
+        datasets = classic()
+        write(folder, datasets[:2] + datasets[3:], [f"peregrine-quill-{i}.dcm" for i in range(5)])
+        other = classic()
+        for dataset in other:
+            dataset.PixelSpacing = ["0", "0"]
+        write(folder / "pq77120", other)
+        save(folder / "QUILL.nii.gz")
+        (folder / "Peregrine.txt").write_text("x")
+        damaged = folder / "z" / "19520630.dcm"
+        write(damaged.parent, classic()[:1], ["ok.dcm"])
+        damaged.write_bytes((damaged.parent / "ok.dcm").read_bytes()[:600])
+        found = find_cases(tmp_path)
+        rows = check(tmp_path, deep=True)
+        texts = [
+            *found.notices,
+            *(reason for _, reason in found.refused),
+            repr(found),
+            str(rows),
+            caplog.text,
+        ]
+        texts += [str(case.input) + case.case_id for case in found.cases]
+        texts += [str(warning.message) for warning in recwarn]
+        for text in texts:
+            shown = text.replace(str(tmp_path), "")
+            shown = re.sub(r"PosixPath\('[^']*'\)", "", shown).lower()
+            for word in ("quill", "peregrine", "77120", "1952-06-30", "19520630"):
+                assert word not in shown, (word, shown)
+        assert len(found.refused) == 3
+
+    def test_meta_holds_nothing_of_the_patient(self, tmp_path):
+        image = only(write(tmp_path / "Quill", classic()))
+        assert "quill" not in repr(dict(image.meta)).lower()
+        assert "PQ" not in repr(dict(image.meta))
+
+    def test_broken_identity_is_not_quoted(self, tmp_path, caplog, recwarn):
+        write(tmp_path, classic())
+        for file in tmp_path.iterdir():
+            data = (
+                file.read_bytes()
+                .replace(b"Quill^Peregrine", b"Qu\xff=l^P^^^^^^gr")
+                .replace(b"19520630", b"1952063x")
+            )
+            file.write_bytes(data)
+        assert_right(only(tmp_path))
+        assert "1952063x" not in caplog.text + "".join(str(w.message) for w in recwarn)
+
+    def test_short_identifiers_do_not_blot_out_paths(self, tmp_path):
+        datasets = classic()
+        for dataset in datasets:
+            dataset.PatientName, dataset.PatientID = "A^B", "1"
+        found = find_cases(write(tmp_path / "series1" / "1", datasets))
+        assert found.cases[0].input == "."
+        found = find_cases(tmp_path)
+        assert found.cases[0].input == "series1/***"
+
+
+def test_check_table(tmp_path):
+    write(tmp_path / "good", classic(Grid(shear=(0, 0.5, 0))))
+    datasets = classic()
+    del datasets[3]
+    write(tmp_path / "gap", datasets)
+    rows = {row.input: row for row in check(tmp_path)}
+    assert rows["good"].status == "fit"
+    assert rows["good"].shape == (12, 10, 6)
+    np.testing.assert_allclose(rows["good"].spacing, (1.25, 1.5, np.hypot(2, 0.5)))
+    assert "sheared" in rows["good"].warnings[0]
+    assert rows["gap"].status == "refused"
+    assert "missing" in rows["gap"].reason
+
+
+def test_check_deep_reads_the_voxels(tmp_path):
+    save(tmp_path / "a.nii.gz", np.full((3, 4, 5), np.nan, "f4"))
+    assert check(tmp_path)[0].status == "fit"
+    row = check(tmp_path, deep=True)[0]
+    assert row.status == "refused"
+    assert "NaN" in row.reason
+
+
+class TestLimits:
+    def test_files(self, tmp_path):
+        for number in range(5):
+            (tmp_path / f"{number}.txt").write_text("x")
+        with pytest.raises(RefusedError, match="more than max_files = 3"):
+            find_cases(tmp_path, limits=Limits(max_files=3))
+
+    def test_voxels(self, tmp_path):
+        assert "12 x 10 x 6 = 720 voxels, more than max_voxels = 719" in refusal(
+            write(tmp_path, classic()), limits=Limits(max_voxels=719)
+        )
+
+    def test_file_size(self, tmp_path):
+        write(tmp_path, classic())
+        found = find_cases(tmp_path, limits=Limits(max_file_bytes=500))
+        assert found.cases == ()
+        assert all("more than max_file_bytes = 500" in reason for _, reason in found.refused)
+
+    def test_header_size(self, tmp_path):
+        datasets = classic()
+        datasets[2].ImageComments = "x" * 9000
+        datasets[2].add_new(0x00080008, "CS", ["ORIGINAL", "PRIMARY", "A" * 60000])
+        write(tmp_path, datasets)
+        assert "002.dcm" in refusal(tmp_path, limits=Limits(max_header_bytes=30000))
+
+    def test_gigantic_claims(self, tmp_path):
+        """65535 x 65535 x 100000 frames in a small file end before memory is taken."""
+        datasets = classic(Grid(slices=1))
+        datasets[0].Rows = datasets[0].Columns = 65535
+        datasets[0].NumberOfFrames = 100000
+        assert "NumberOfFrames" in refusal(write(tmp_path, datasets))
+        datasets[0].NumberOfFrames = 1
+        assert "truncated: 240 bytes, expected 8589672450" in refusal(write(tmp_path, datasets))
+        datasets[0].file_meta.TransferSyntaxUID = RLELossless
+        datasets[0].PixelData = encapsulate([b"\0" * 64])
+        assert "voxels, more than max_voxels" in refusal(write(tmp_path, datasets))
+
+    @pytest.mark.parametrize("depth", [50, 5000, 200000])
+    def test_deep_nesting(self, tmp_path, depth):
+        write(tmp_path, classic())
+        data = (tmp_path / "002.dcm").read_bytes()
+        at = data.index(b"\x08\x00\x08\x00CS")
+        nested = (b"\x08\x00\x15\x11SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\xff\xff\xff\xff") * depth
+        (tmp_path / "002.dcm").write_bytes(data[:at] + nested + data[at:])
+        assert "002.dcm" in refusal(tmp_path)
+
+    @pytest.mark.parametrize("length", ["defined", "undefined"])
+    def test_a_sequence_of_very_many_items(self, tmp_path, length):
+        """Twenty thousand empty items must not become as many objects."""
+        write(tmp_path, classic())
+        data = (tmp_path / "002.dcm").read_bytes()
+        at = data.index(b"\xe0\x7f\x10\x00OW")
+        items = b"\xfe\xff\x00\xe0\0\0\0\0" * 20_000
+        size = len(items).to_bytes(4, "little") if length == "defined" else b"\xff\xff\xff\xff"
+        end = b"" if length == "defined" else b"\xfe\xff\xdd\xe0\0\0\0\0"
+        groups = b"\x00\x52\x30\x92SQ\0\0" + size + items + end
+        (tmp_path / "002.dcm").write_bytes(data[:at] + groups + data[at:])
+        reason = refusal(tmp_path, limits=Limits(max_header_reads=2000))
+        assert reason.startswith("002.dcm: ")
+        assert "has 20000 items" not in reason
+
+
+class TestPrintedTable:
+    def test_refusals_end_non_zero(self, tmp_path, capsys):
+        write(tmp_path / "good", classic())
+        (tmp_path / "notes.txt").write_text("x")
+        datasets = classic()
+        write(tmp_path / "gap", datasets[:2] + datasets[3:])
+        with pytest.raises(SystemExit, match=r"1 of 2 cases are refused"):
+            print_check(tmp_path)
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].split() == ["status", "case_id", "kind", "shape", "spacing", "input"]
+        assert lines[1].startswith("fit ")
+        assert "12 x 10 x 6" in lines[1]
+        assert "refused" in lines[2]
+        assert "notes.txt: left out" in lines[-1]
+
+    def test_all_fit(self, tmp_path, capsys):
+        write(tmp_path, classic())
+        print_check(str(tmp_path), limits={"max_voxels": 1000})
+        assert "fit" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("options", [{"series": "Modalty=MR"}, {"limits": {"max_voxel": 3}}, {}])
+    def test_mistakes_are_one_sentence(self, tmp_path, options):
+        with pytest.raises(SystemExit, match="cannot check the input: "):
+            print_check(tmp_path, **options)
+
+
+def test_check_compares_headers_with_the_task(tmp_path):
+    """What the headers tell is compared without reading a voxel."""
+    write(tmp_path / "ct", classic())
+    write(tmp_path / "mr", classic(modality="MR", rescale=False))
+    picture(tmp_path / "a.png")
+    rules = {"modality": ["MR"], "spatial_dims": 3, "spacing_mm": [1, 1.6]}
+    rows = {row.input: row for row in check(tmp_path, rules=rules)}
+    assert rows["mr"].status == "fit"
+    assert "spacing is 1.25 x 1.5 x 2 mm, outside" in rows["mr"].warnings[0]
+    assert "Modality is 'CT'" in rows["ct"].reason
+    assert "2 spatial dimensions" in rows["a.png"].reason

@@ -1,0 +1,174 @@
+"""Surprises beyond the list: mixed encodings, contradicting headers, workers of a data loader."""
+
+import numpy as np
+import pytest
+from mcanet.scripts.study import LoadStudyd, find_cases, read_case
+from monai.data import DataLoader, Dataset
+from monai.transforms import Compose
+from pydicom import dcmread, dcmwrite
+from pydicom.encaps import encapsulate
+from pydicom.uid import ExplicitVRBigEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
+
+from .phantom import (
+    Grid,
+    assert_right,
+    classic,
+    ds,
+    enhanced,
+    item,
+    only,
+    reason_of,
+    refusal,
+    rotation,
+    write,
+)
+from .test_dicom_values import encode
+
+BIG = Grid(columns=36, rows=34)
+
+
+def test_every_slice_in_another_transfer_syntax(tmp_path):
+    datasets = classic(BIG)
+    for dataset, syntax in zip(datasets[:3], (RLELossless, JPEG2000Lossless, JPEGLSLossless), strict=True):
+        dataset.compress(syntax, generate_instance_uid=False)
+    write(tmp_path, datasets[:5])
+    last = datasets[5]
+    last.PixelData = np.frombuffer(last.PixelData, "<i2").astype(">i2").tobytes()
+    encode(last, tmp_path / "005.dcm", ExplicitVRBigEndian)
+    assert_right(only(tmp_path))
+
+
+def test_implicit_data_under_an_explicit_syntax(tmp_path):
+    """Some writers forget to change the transfer syntax: the data set itself tells."""
+    for dataset in classic():
+        dcmwrite(tmp_path / "x", dataset, implicit_vr=False, little_endian=True, enforce_file_format=True)
+        meta = (tmp_path / "x").read_bytes()
+        end = 144 + int.from_bytes(meta[140:144], "little")
+        (tmp_path / "x").unlink()
+        plain = dataset.copy()
+        del plain.file_meta
+        plain.preamble = None
+        name = tmp_path / f"{dataset.InstanceNumber}.dcm"
+        plain.save_as(name, implicit_vr=True, little_endian=True, force_encoding=True)
+        name.write_bytes(meta[:end] + name.read_bytes())
+    assert_right(only(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"PhotometricInterpretation": "RGB"}, "contradict each other"),
+        ({"SamplesPerPixel": 3}, "truncated|contradict"),
+        ({"SamplesPerPixel": 0}, "SamplesPerPixel is 0, expected 1 to 3"),
+        ({"SamplesPerPixel": 2}, "SamplesPerPixel is 2"),
+        ({"Rows": 0}, "Rows is 0, expected 1 to 65535"),
+        ({"Columns": None}, "Columns is missing"),
+        ({"BitsAllocated": None}, "BitsAllocated is missing"),
+        ({"BitsAllocated": 32}, "truncated"),
+        ({"BitsAllocated": 8}, "do not fit together"),
+        ({"PixelRepresentation": None}, "the sign is unknown"),
+        ({"PixelRepresentation": 2}, "PixelRepresentation is 2"),
+        ({"NumberOfFrames": "0"}, "NumberOfFrames is 0"),
+        ({"NumberOfFrames": "2"}, "truncated"),
+        ({"Columns": 6}, "expected 120 for Rows, Columns"),
+        ({"SliceThickness": "thin"}, "SliceThickness is"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Invalid value")
+def test_contradicting_headers(tmp_path, attributes, words):
+    datasets = classic()
+    for dataset in datasets:
+        for keyword, value in attributes.items():
+            if value is None:
+                del dataset[keyword]
+            elif value == "thin":
+                dataset.add_new(keyword, "LO", value)
+            else:
+                setattr(dataset, keyword, value)
+    reason = reason_of(write(tmp_path, datasets))
+    assert any(word in reason for word in words.split("|")), reason
+
+
+def test_a_sequence_in_place_of_a_value_is_not_printed(tmp_path):
+    write(tmp_path, classic())
+    file = tmp_path / "002.dcm"
+    dataset = dcmread(file)
+    dataset.add_new("ImagePositionPatient", "SQ", [item(PatientName="Quill^Peregrine")])
+    dataset.save_as(file)
+    reason = reason_of(tmp_path)
+    assert "002.dcm" in reason
+    assert "Quill" not in reason
+
+
+def test_a_malformed_instance_number_is_no_reason_to_refuse(tmp_path):
+    datasets = classic()
+    for dataset in datasets:
+        dataset.add_new("InstanceNumber", "LO", "first")
+    assert_right(only(write(tmp_path, datasets)))
+
+
+def test_swollen_frame(tmp_path):
+    datasets = classic()
+    for dataset in datasets:
+        dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
+        dataset.PixelData = encapsulate([b"\xff\x4f\xff\x51" + b"\0" * 200_000])
+        dataset["PixelData"].is_undefined_length = True
+    assert "more than twice" in reason_of(write(tmp_path, datasets))
+
+
+def test_j2k_that_claims_a_gigantic_size(tmp_path):
+    """Its own header says 65535 x 65535: refused before a decoder takes memory."""
+    datasets = classic(BIG)
+    for dataset in datasets:
+        dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
+        dataset.PixelData = dataset.PixelData.replace(
+            (36).to_bytes(4, "big") + (34).to_bytes(4, "big"), b"\0\0\xff\xff" * 2
+        )
+    assert "Rows is 34, but the compressed frame says 65535" in reason_of(write(tmp_path, datasets))
+
+
+def test_frames_of_two_pixel_spacings(tmp_path):
+    def wider(frame, group):
+        group.PixelMeasuresSequence = [
+            item(PixelSpacing=ds([1.5, 1.25 + 0.1 * (frame == 2)]), SliceThickness="2")
+        ]
+
+    assert "a volume needs one pixel spacing" in refusal(write(tmp_path, enhanced(change=wider)))
+
+
+def test_frame_groups_override_the_root(tmp_path):
+    """Rescale at the root of an enhanced file is a leftover where the frames have their own."""
+    dataset = enhanced()
+    dataset.RescaleSlope, dataset.RescaleIntercept = "77", "99"
+    assert_right(only(write(tmp_path, dataset)), quantum=0.5)
+
+
+def test_opposite_normals(tmp_path):
+    """One slice whose columns run the other way."""
+    datasets = classic()
+    datasets[3].ImageOrientationPatient = ["1", "0", "0", "0", "-1", "0"]
+    assert "several orientations" in refusal(write(tmp_path, datasets))
+
+
+def test_left_handed_series(tmp_path):
+    """Files in descending order and a normal that points down."""
+    grid = Grid(axes=rotation(180, 0, 30))
+    assert_right(only(write(tmp_path, classic(grid)[::-1])))
+
+
+def test_data_loader_workers_decode_too(tmp_path):
+    """Forked workers are daemons, which may start no process by multiprocessing."""
+    for name in ("a", "b"):
+        datasets = classic(BIG)
+        for dataset in datasets:
+            dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
+        write(tmp_path / name, datasets)
+    cases = find_cases(tmp_path).cases
+    expected = [read_case(case) for case in cases]
+    loader = DataLoader(
+        Dataset([{"image": case} for case in cases], Compose([LoadStudyd(["image"])])),
+        num_workers=2,
+        batch_size=1,
+    )
+    for batch, image in zip(loader, expected, strict=True):
+        np.testing.assert_array_equal(batch["image"][0].numpy(), image.numpy())
