@@ -6,3 +6,17 @@ from pathlib import Path
 BUNDLE_ROOT = Path(__file__).resolve().parents[1]
 
 __version__: str = json.loads((BUNDLE_ROOT / "configs" / "metadata.json").read_text())["version"]
+
+
+def flag(value: bool | str | None) -> bool | None:
+    """A setting that is on or off; the command line gives ``true``, ``false`` and ``null`` as texts.
+
+    Raises:
+        SystemExit: the text is none of these.
+    """
+    named = {"true": True, "false": False, "null": None, "none": None}
+    if not isinstance(value, str):
+        return value
+    if value.lower() not in named:
+        raise SystemExit(f"expected true or false, got {value!r}")
+    return named[value.lower()]

@@ -4,7 +4,7 @@ import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-FORESEEN = (OSError, ValueError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError)
+FORESEEN = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError)
 
 
 @contextmanager

@@ -2,7 +2,13 @@
 
 import pytest
 import torch
-from mcanet.scripts.networks import MCANet, convert_mmseg_state_dict, load_pretrained, load_weights
+from mcanet.scripts.networks import (
+    MCANet,
+    convert_mmseg_state_dict,
+    load_pretrained,
+    load_weights,
+    start_from,
+)
 
 from . import vectors
 
@@ -67,3 +73,16 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path) -> None:
         load_weights(MCANet(), file)
     with pytest.raises(FileNotFoundError, match="no weights at"):
         load_weights(MCANet(), tmp_path / "absent.pt")
+
+
+def test_training_starts_from_our_weights_or_published_ones(tmp_path) -> None:
+    torch.manual_seed(0)
+    network = MCANet(in_channels=1)
+    assert start_from(network, None) is network
+    torch.save(network.state_dict(), tmp_path / "ours.pt")
+    again = start_from(MCANet(in_channels=1), tmp_path / "ours.pt")
+    assert torch.equal(again.decoder.classifier.weight, network.decoder.classifier.weight)
+    published = {k: v for k, v in vectors.load("tiny_binary")[1].items() if k.startswith("backbone.")}
+    torch.save({"state_dict": published}, tmp_path / "published.pth")
+    started = start_from(MCANet(in_channels=1), tmp_path / "published.pth")
+    assert torch.equal(started.encoder.norms[0].weight, published["backbone.norm1.weight"])

@@ -1,6 +1,15 @@
 """The network: nothing here knows of files other than weights."""
 
+from .ensemble import Ensemble
 from .mcanet import VARIANTS, MCANet
-from .pretrained import convert_mmseg_state_dict, load_pretrained, load_weights
+from .pretrained import convert_mmseg_state_dict, load_pretrained, load_weights, start_from
 
-__all__ = ["VARIANTS", "MCANet", "convert_mmseg_state_dict", "load_pretrained", "load_weights"]
+__all__ = [
+    "VARIANTS",
+    "Ensemble",
+    "MCANet",
+    "convert_mmseg_state_dict",
+    "load_pretrained",
+    "load_weights",
+    "start_from",
+]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -122,6 +123,9 @@ def load_strictly(network: nn.Module, state_dict: Mapping[str, torch.Tensor]) ->
     }
     if shapes:
         raise ValueError(f"the weights do not fit the network: shape in the file and in the network {shapes}")
+    broken = sorted(name for name, tensor in state_dict.items() if not tensor.isfinite().all())
+    if broken:
+        raise ValueError(f"the weights are not finite, from a training that diverged: {broken}")
     network.load_state_dict(state_dict)
     return network
 
@@ -133,12 +137,33 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
         FileNotFoundError: if there is no such file.
         KeyError, ValueError: if the weights do not fit, see :func:`load_strictly`.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f"no weights at {str(path)!r}; train the task, or name another file with --ckpt_path"
-        )
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    checkpoint = _read(path)
     return load_strictly(network, checkpoint.get("model", checkpoint))
+
+
+def start_from(network: nn.Module, path: str | Path | None) -> nn.Module:
+    """Load weights to train on from: our own file, or a published checkpoint; None leaves the network as it is.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        KeyError, ValueError: if the weights do not fit.
+    """
+    if path is None:
+        return network
+    checkpoint = _read(path)
+    if any(name.startswith(("encoder.", "model")) for name in checkpoint):
+        return load_weights(network, path)
+    return load_pretrained(network, checkpoint)
+
+
+def _read(path: str | Path) -> Mapping[str, Any]:
+    """A file's tensors by name, or a mapping that holds them."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no weights at {str(path)!r}; train the task, or name another file")
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(checkpoint, Mapping):
+        raise ValueError(f"{str(path)!r} holds a {type(checkpoint).__name__}, expected a state dict")
+    return checkpoint
 
 
 def _our_name(published: str) -> str | None:

@@ -43,11 +43,11 @@ def expected_dice(passes: Sequence[Any], table: Sequence[Label]) -> dict[int, fl
 
 
 def write_uncertainty(uncertainty: Any, affine: np.ndarray | None, path: Path, *, code: int = 1) -> None:
-    """Write a map of disagreement in whole per cent (uint8): 0 all passes agree, 100 no more disagreement.
+    """Write a map of disagreement in whole per cent (uint8): 0 where all passes agree.
 
     Args:
-        uncertainty: (1, X, Y, Z) or (1, X, Y), from 0 to 1, e.g. the entropy of the mean probabilities over
-            its greatest possible value.
+        uncertainty: (1, X, Y, Z) or (1, X, Y), from 0 to 1: the share of passes that do not give a voxel its
+            final label.
         affine: (4, 4), index to RAS mm; None for a picture, which becomes a PNG.
         path: where to write.
         code: NIfTI code of both forms.

@@ -72,7 +72,7 @@ class Manifest:
             self.output_dir.mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(self.output_dir)
         except OSError as error:
-            raise explained(error) from error
+            raise explained(error) from None
         try:
             recover(self.output_dir)
             self._rows = {row["case_id"]: row for row in read_manifest(self.output_dir)}
@@ -127,7 +127,7 @@ class Manifest:
         seconds: float = 0.0,
         input_sha256: str = "",
         warnings: Iterable[str] = (),
-    ) -> None:
+    ) -> Row:
         """Enter how a case ended, in place of what an earlier run said of it.
 
         Args:
@@ -138,6 +138,9 @@ class Manifest:
             seconds: how long the case took.
             input_sha256: hash of the input's files.
             warnings: what the reader or the network had to say.
+
+        Returns:
+            The row as it stands in the table, fit to be shown: paths are masked.
 
         Raises:
             ValueError: an unknown status, or no reason where one is due.
@@ -171,6 +174,7 @@ class Manifest:
             self._save(("measurements.csv", "manifest.csv"))
         else:
             self._save(("manifest.csv", "measurements.csv"))
+        return dict(self._rows[case.case_id])
 
     def _load_measurements(self) -> None:
         """Bring the rows in step with the case folders, which a killed run may have left a step ahead."""
@@ -212,7 +216,7 @@ class Manifest:
             for name in order:
                 _write(self.output_dir / name, *tables[name])
         except OSError as error:
-            raise explained(error) from error
+            raise explained(error) from None
 
 
 def read_manifest(output_dir: Path | str) -> list[Row]:

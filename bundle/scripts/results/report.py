@@ -58,7 +58,7 @@ def write_report(output_dir: Path | str) -> Path:
         with replacing(path) as temporary:
             temporary.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise explained(error) from error
+        raise explained(error) from None
     return path
 
 

@@ -52,7 +52,7 @@ def staged(folder: Path) -> Iterator[Path]:
         _sync(partial)
         _swap(partial, folder)
     except OSError as error:
-        raise explained(error) from error
+        raise explained(error) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

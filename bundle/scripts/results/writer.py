@@ -101,7 +101,7 @@ class ResultsWriter:
         try:
             self.output_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise explained(error) from error
+            raise explained(error) from None
         folder = case_folder(self.output_dir, case.case_id)
         account = {
             "case_id": case.case_id,

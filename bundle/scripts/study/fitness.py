@@ -10,8 +10,9 @@ from .case import RefusedError
 
 Mode = Literal["refuse", "warn", "off"]
 RULES = ("kinds", "modality", "channels", "spatial_dims", "spacing_mm", "field_of_view_mm", "size_px")
-FAR_SPACING = 4.0
-FAR_FIELD = 3.0
+FAR_SPACING = 2.5
+FAR_FIELD = 1.5
+FAR_SIZE = 4.0
 HOUNSFIELD_MINIMUM = -500
 
 
@@ -96,7 +97,7 @@ def _ranges(image: MetaTensor, rules: Mapping[str, Any]) -> list[tuple[bool, str
             "crop the image to the region that the task was trained on",
         )  # fmt: skip
     else:
-        found += _outside("size", spatial, rules.get("size_px"), FAR_SPACING, "pixels", "resize the picture")
+        found += _outside("size", spatial, rules.get("size_px"), FAR_SIZE, "pixels", "resize the picture")
     return found
 
 

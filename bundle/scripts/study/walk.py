@@ -8,6 +8,8 @@ from pathlib import Path
 from .case import RefusedError
 from .limits import Limits
 
+RESULTS_MARK = ".mcanet.lock"  # a run writes it into its output folder
+
 
 def natural_key(text: str) -> list[tuple[int, int, str]]:
     """Sorts ``slice2`` before ``slice10``."""
@@ -30,6 +32,8 @@ def walk(root: Path, limits: Limits) -> tuple[list[Path], list[str]]:
             shown = path.relative_to(root).as_posix()
             if entry.is_symlink():
                 notices.append(f"{shown}: left out, a link {_leads(path, root)}")
+            elif entry.is_dir() and (path / RESULTS_MARK).exists():
+                notices.append(f"{shown}: left out, the results of an earlier run")
             elif entry.is_dir():
                 folders.append(path)
             elif not entry.is_file():

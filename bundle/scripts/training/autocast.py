@@ -8,7 +8,7 @@ from monai.inferers import SimpleInferer
 
 
 def bfloat16_is_native(device: torch.device) -> bool:
-    """Whether the device computes in bfloat16; elsewhere it is emulated, ten times slower than float32."""
+    """Whether the device computes in bfloat16; elsewhere it is emulated and slow."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))

@@ -5,8 +5,6 @@ import random
 from pathlib import Path
 from typing import Any
 
-from ..plain_exit import plain_exit
-
 FRACTIONS = {"validation": 0.1, "test": 0.15}  # the rest trains
 SUBSETS = ("training", "validation", "test", "all")
 
@@ -65,6 +63,3 @@ def split(items: list[Any], seed: int = 0) -> dict[str, list[Any]]:
         "training": order[n_val + n_test :],
     }
     return {name: [items[i] for i in sorted(chosen)] for name, chosen in cuts.items()}
-
-
-open_datalist = plain_exit("cannot use the data set")(decathlon_datalist)

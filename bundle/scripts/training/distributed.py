@@ -36,7 +36,8 @@ def wrap(network: torch.nn.Module, device: torch.device) -> torch.nn.parallel.Di
     """The network with gradients averaged over the ranks, and batch statistics too where there are GPUs."""
     if device.type == "cuda":
         network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    network = network.to(device, memory_format=torch.channels_last)
+    network.to(device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return torch.nn.parallel.DistributedDataParallel(network, [device] if device.type == "cuda" else None)
 
 

@@ -1,0 +1,89 @@
+"""What a run opens before its first case; what cannot be opened ends the process with one sentence."""
+
+import copy
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch.nn as nn
+
+from ..networks import Ensemble, load_weights
+from ..plain_exit import plain_exit
+from ..results import Manifest
+from ..study import Found, Limits, find_cases
+
+
+def open_input(
+    dataset_dir: str | Path,
+    series: str | None = None,
+    limits: Mapping[str, Any] | None = None,
+    split_pages: bool = False,
+) -> Found:
+    """Find the cases of an input; arguments as for :class:`Cohort`.
+
+    Raises:
+        SystemExit: there is nothing to read, or the selection is malformed.
+    """
+    with plain_exit("cannot read the input"):
+        return find_cases(
+            str(dataset_dir), series=series, limits=Limits(**(limits or {})), split_pages=split_pages
+        )
+
+
+def provenance(
+    ckpt_path: str | Path | Sequence[str | Path], device: Any, settings: Sequence[Any]
+) -> dict[str, str]:
+    """What holds for every case of a run: hashes of the weights and of the settings, and the device.
+
+    Args:
+        ckpt_path: the weights; several files are an ensemble.
+        device: that the run computes on.
+        settings: whatever changes the result; a case done under others is done anew.
+    """
+    return {
+        "model_sha256": _weights_sha256(ckpt_path),
+        "device": str(device),
+        "settings_sha256": hashlib.sha256(repr(settings).encode()).hexdigest(),
+    }
+
+
+def open_manifest(output_dir: str | Path, provenance: Mapping[str, str]) -> Manifest:
+    """Take hold of an output folder for a run.
+
+    Args:
+        output_dir: made if it does not exist.
+        provenance: see :func:`provenance`.
+
+    Raises:
+        SystemExit: another run holds the folder, or it cannot be written.
+    """
+    with plain_exit("cannot write results"):
+        return Manifest(str(output_dir), provenance)
+
+
+def open_network(network: nn.Module, ckpt_path: str | Path | Sequence[str | Path]) -> nn.Module:
+    """Load a network's weights, or an ensemble of several, see :func:`scripts.networks.load_weights`.
+
+    Raises:
+        SystemExit: there are none, or they do not fit.
+    """
+    members = []
+    for path in _paths(ckpt_path):
+        with plain_exit(f"cannot load the weights {str(path)!r}"):
+            members.append(load_weights(copy.deepcopy(network), path))
+    return members[0] if len(members) == 1 else Ensemble(members)
+
+
+def _weights_sha256(ckpt_path: str | Path | Sequence[str | Path]) -> str:
+    """SHA-256 of a file, or of several files' hashes; empty where one is missing (loading it says so)."""
+    paths = _paths(ckpt_path)
+    if not all(Path(path).is_file() for path in paths):
+        return ""
+    digests = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _paths(ckpt_path: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    """One path or several as a list."""
+    return [ckpt_path] if isinstance(ckpt_path, str | Path) else list(ckpt_path)

@@ -1,0 +1,58 @@
+"""The configuration files agree wherever they say the same."""
+
+import json
+
+import pytest
+
+from .run import CONFIGS
+
+
+def load(name: str) -> dict:
+    return json.loads((CONFIGS / f"{name}.json").read_text())
+
+
+SHARED = (
+    "in_channels",
+    "out_channels",
+    "variant",
+    "planes",
+    "context",
+    "spacing",
+    "roi_size",
+    "intensity",
+    "network_def",
+)
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate"])
+def test_what_the_workflows_share_is_equal(name: str) -> None:
+    ours, inference = load(name), load("inference")
+    assert {key: ours[key] for key in SHARED} == {key: inference[key] for key in SHARED}
+
+
+def test_evaluation_and_validation_measure_alike() -> None:
+    train, evaluate = load("train"), load("evaluate")
+    assert evaluate["preprocessing"] == train["validate"]["preprocessing"]
+    assert evaluate["inferer"] == load("inference")["inferer"]
+    assert evaluate["postprocessing"] == load("inference")["postprocessing"]
+    for setting in ("flips", "keep_largest", "min_voxels", "fill_holes", "sw_batch_size"):
+        assert evaluate[setting] == load("inference")[setting]
+    assert list(evaluate["key_metric"].values()) == list(train["validate"]["key_metric"].values())
+
+
+def test_metadata_follows_the_label_table() -> None:
+    metadata, inference = load("metadata"), load("inference")
+    names = {str(label["value"]): label["name"] for label in inference["labels"]}
+    output = metadata["network_data_format"]["outputs"]["pred"]
+    assert output["channel_def"] == {"0": "background", **names}
+    assert output["num_channels"] == inference["out_channels"] == len(names) + 1
+    assert metadata["network_data_format"]["inputs"]["image"]["num_channels"] == inference["in_channels"]
+    assert metadata["version"] in metadata["changelog"]
+
+
+def test_no_path_of_a_machine_and_no_copy_of_the_multi_gpu_settings() -> None:
+    for file in CONFIGS.rglob("*.json"):
+        text = file.read_text()
+        assert "/workspace" not in text
+        assert "/home" not in text
+        assert "cuda:0" not in text

@@ -1,0 +1,154 @@
+"""From a folder to masks, by the commands that users type."""
+
+import csv
+import os
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+
+from . import hippocampi
+from .run import BUNDLE, CONFIGS, mcanet, monai_bundle
+
+OBLIQUE = nibabel.affines.from_matvec(
+    nibabel.eulerangles.euler2mat(0.1, -0.05, 0.2) @ np.diag([-1.0, -1.1, 0.9]), [30, -20, 10]
+)
+
+
+def manifest(folder: Path) -> dict[str, dict[str, str]]:
+    with (folder / "manifest.csv").open(newline="") as file:
+        return {row["case_id"]: row for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a fit volume, an oblique fit volume further down, an unfit picture, and a text file."""
+    folder = tmp_path_factory.mktemp("input")
+    (folder / "a" / "b").mkdir(parents=True)
+    nibabel.save(hippocampi.volume(1)[0], folder / "straight.nii.gz")
+    nibabel.save(hippocampi.volume(2, OBLIQUE)[0], folder / "a" / "b" / "oblique.nii.gz")
+    Image.new("RGB", (64, 64), (200, 30, 30)).save(folder / "a" / "photo.png")
+    (folder / "a" / "notes.txt").write_text("nothing to see")
+    return folder
+
+
+def test_a_folder_of_any_mix_by_relative_path_from_another_directory(study: Path, tmp_path: Path) -> None:
+    config = os.path.relpath(CONFIGS / "inference.json", tmp_path)
+    run = (
+        "run",
+        "--config_file",
+        config,
+        "--dataset_dir",
+        study,
+        "--output_dir",
+        "out",
+        "--save_image",
+        "true",
+    )
+    first = monai_bundle(*run, cwd=tmp_path)
+    assert first.returncode == 1
+    assert "1 of 3 cases have no mask" in first.stderr
+    assert "Traceback" not in first.stderr + first.stdout
+    assert "a/notes.txt: left out" in first.stdout
+    rows = manifest(tmp_path / "out")
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "straight": "done",
+        "oblique": "done",
+        "photo": "refused",
+    }
+    assert "the task expects 3" in rows["photo"]["reason"]
+    for name, given in (
+        ("straight", study / "straight.nii.gz"),
+        ("oblique", study / "a" / "b" / "oblique.nii.gz"),
+    ):
+        source, mask = nibabel.load(given), nibabel.load(tmp_path / "out" / name / "segmentation.nii.gz")
+        kept = nibabel.load(tmp_path / "out" / name / "image.nii.gz")
+        assert mask.get_data_dtype() == np.uint8
+        assert mask.shape == source.shape
+        np.testing.assert_allclose(mask.affine, source.affine, atol=1e-5)
+        assert np.array_equal(np.asarray(kept.dataobj), np.asarray(source.dataobj))
+        assert (int(mask.header["sform_code"]), int(mask.header["qform_code"])) == (1, 1)
+    again = monai_bundle(*run, cwd=tmp_path)
+    assert again.stdout.count("done in an earlier run") == 2
+    assert {name: row["finished"] for name, row in manifest(tmp_path / "out").items() if name != "photo"} == {
+        name: row["finished"] for name, row in rows.items() if name != "photo"
+    }
+
+
+def test_console_command_on_one_file(study: Path, tmp_path: Path) -> None:
+    done = mcanet("segment", study / "straight.nii.gz", tmp_path / "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert manifest(tmp_path / "out")["straight"]["status"] == "done"
+    left = sorted(tmp_path.rglob("*"))
+    fit = mcanet("check", study / "straight.nii.gz", "--output_dir", "none", cwd=tmp_path)
+    assert fit.returncode == 0, fit.stderr
+    assert "straight.nii.gz" in fit.stdout
+    unfit = mcanet("check", study, "--output_dir", "none", cwd=tmp_path)
+    assert unfit.returncode == 1
+    assert "1 of 3 cases are refused" in unfit.stderr
+    assert sorted(tmp_path.rglob("*")) == left
+
+
+def test_an_ensemble_with_flips_tells_where_its_passes_disagree(study: Path, tmp_path: Path) -> None:
+    weights = repr([str(BUNDLE / "models" / "model.pt")] * 2)
+    done = mcanet(
+        "segment", study / "a" / "b" / "oblique.nii.gz", "out", "--ckpt_path", weights, "--flips", "[[0]]",
+        "--uncertainty", "true", "--keep_largest", "false", "--save_image", "false", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    mask, unsure = (
+        nibabel.load(tmp_path / "out" / "oblique" / f"{name}.nii.gz")
+        for name in ("segmentation", "uncertainty")
+    )
+    assert not (tmp_path / "out" / "oblique" / "image.nii.gz").exists()
+    assert unsure.shape == mask.shape
+    np.testing.assert_allclose(unsure.affine, mask.affine)
+    assert 0 < np.asarray(unsure.dataobj).mean() < 50
+    with (tmp_path / "out" / "measurements.csv").open(newline="") as file:
+        assert all(0 <= float(row["agreement"]) <= 1 for row in csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("empty", "nothing to read"),
+        ("missing", "'missing' does not exist"),
+    ],
+)
+def test_no_input_is_an_error_and_not_a_quiet_success(tmp_path: Path, given: str, words: str) -> None:
+    (tmp_path / "empty").mkdir()
+    run = mcanet("segment", given, "out", cwd=tmp_path)
+    assert run.returncode == 1
+    assert words in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_weights_that_do_not_fit_are_an_error_and_not_a_mask(study: Path, tmp_path: Path) -> None:
+    run = mcanet(
+        "segment",
+        study,
+        "out",
+        "--ckpt_path",
+        BUNDLE / "models" / "model.pt",
+        "--out_channels",
+        "4",
+        cwd=tmp_path,
+    )
+    assert run.returncode == 1
+    assert "do not fit the network: shape" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not list(tmp_path.rglob("segmentation*"))
+
+
+def test_a_misspelt_setting_is_an_error_and_not_passed_over(tmp_path: Path) -> None:
+    run = mcanet("segment", "in", "out", "--deidentfy", "true", cwd=tmp_path)
+    assert run.returncode == 1
+    assert "no setting 'deidentfy': expected one of" in run.stderr
+
+
+def test_unknown_task_names_the_known_ones(tmp_path: Path) -> None:
+    run = mcanet("segment", "in", "out", "--task", "spleen", cwd=tmp_path)
+    assert run.returncode == 1
+    assert "no task 'spleen'" in run.stderr

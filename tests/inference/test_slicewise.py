@@ -1,0 +1,151 @@
+"""The slice-wise inferer, with networks whose answer is known at every voxel."""
+
+import pytest
+import torch
+from mcanet.scripts.inference import SlicewiseInferer
+from mcanet.scripts.inference.disagreement import passes
+from mcanet.scripts.networks import Ensemble
+from monai.data import MetaTensor
+
+
+class Sign(torch.nn.Module):
+    """Two classes: whether the slice itself, the middle one of ``channels``, is above zero."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.middle = channels // 2
+        self.sizes: set[tuple[int, ...]] = set()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.sizes.add(tuple(x.shape))
+        value = x[:, self.middle : self.middle + 1]
+        return torch.cat([-value, value], 1)
+
+
+def volume(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"planes": [0]},
+        {"planes": [1], "sw_batch_size": 3},
+        {"planes": [2], "context": 1},
+        {"planes": [0, 1, 2], "context": 2},
+        {"planes": [2], "flips": [[0], [1, 2]]},
+        {"planes": [1], "roi_size": (32, 32)},
+        {"planes": [0, 2], "roi_size": (4, 5), "overlap": 0.5},
+    ],
+)
+def test_labels_lie_where_the_voxels_do(options: dict) -> None:
+    image = volume(2, 1, 9, 7, 8)
+    labels = SlicewiseInferer(**options)(image, Sign(2 * options.get("context", 0) + 1))
+    assert labels.dtype == torch.uint8
+    assert torch.equal(labels, (image > 0).to(torch.uint8))
+
+
+def test_context_gives_the_neighbours_and_repeats_the_edges() -> None:
+    image = torch.arange(5.0).reshape(1, 1, 1, 1, 5).expand(1, 1, 2, 3, 5)
+    seen = []
+
+    def network(x: torch.Tensor) -> torch.Tensor:
+        seen.extend(x[:, :, 0, 0].tolist())
+        return x[:, :1]
+
+    SlicewiseInferer(planes=[2], context=1, sw_batch_size=2)(image, network)
+    assert seen == [[0, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 4]]
+
+
+@pytest.mark.parametrize("options", [{}, {"roi_size": (16, 16)}, {"flips": [[0]]}])
+def test_pictures_are_volumes_of_one_slice(options: dict) -> None:
+    picture = volume(2, 3, 33, 21)
+    labels = SlicewiseInferer(**options)(picture, Sign(3))
+    assert torch.equal(labels, (picture[:, 1:2] > 0).to(torch.uint8))
+
+
+def test_one_class_is_cut_at_logit_zero_alone_and_averaged() -> None:
+    image = volume(1, 1, 6, 5, 4)
+    for options in ({"planes": [2]}, {"planes": [0, 1, 2], "flips": [[1]]}):
+        labels = SlicewiseInferer(**options)(image, lambda x: x)
+        assert torch.equal(labels, (image > 0).to(torch.uint8))
+
+
+def test_slices_run_at_the_spacing_of_the_network_and_come_back() -> None:
+    half = torch.zeros(1, 1, 20, 30, 4)
+    half[:, :, :, 15:] = 1
+    image = MetaTensor(half - 0.5, affine=torch.diag(torch.tensor([2.0, 0.5, 3.0, 1.0])))
+    network = Sign(1)
+    labels = SlicewiseInferer(planes=[2], spacing=1.0)(image, network)
+    assert network.sizes == {(4, 1, 40, 15)}
+    assert labels.shape == image.shape
+    off = labels.as_tensor() != half
+    assert not off[:, :, :, :13].any()
+    assert not off[:, :, :, 17:].any()
+
+
+def test_slices_smaller_than_the_roi_are_padded_and_larger_ones_go_in_windows() -> None:
+    for size, seen in (((20, 30), {(2, 1, 32, 32)}), ((40, 33), {(2, 1, 32, 32)})):
+        network = Sign(1)
+        SlicewiseInferer(planes=[2], roi_size=(32, 32), sw_batch_size=2)(volume(1, 1, *size, 2), network)
+        assert network.sizes == seen
+
+
+def test_labels_keep_the_metadata_that_undoes_the_orientation() -> None:
+    affine = torch.diag(torch.tensor([-1.0, -1.0, 2.0, 1.0]))
+    labels = SlicewiseInferer(planes=[2])(MetaTensor(volume(1, 1, 4, 4, 4), affine=affine), Sign(1))
+    assert isinstance(labels, MetaTensor)
+    assert torch.equal(labels.affine, affine.double())
+
+
+def test_a_large_scan_never_becomes_a_float_volume_of_all_classes() -> None:
+    seen = []
+
+    def nine_classes(x: torch.Tensor) -> torch.Tensor:
+        seen.append(x.shape[0])
+        return x.expand(-1, 9, -1, -1)
+
+    labels = SlicewiseInferer(planes=[2], sw_batch_size=4)(torch.zeros(1, 1, 64, 64, 50), nine_classes)
+    assert max(seen) == 4
+    assert labels.dtype == torch.uint8
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"planes": []}, r"planes must be some of 0, 1 and 2, got \[\]"),
+        ({"planes": [3]}, "planes must be"),
+        ({"context": -1}, "context must be at least 0"),
+        ({"sw_batch_size": 0}, "sw_batch_size at least 1"),
+    ],
+)
+def test_wrong_options_say_what_is_allowed(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SlicewiseInferer(**options)
+
+
+def test_wrong_number_of_dimensions_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"expected \(B, C, X, Y\) or"):
+        SlicewiseInferer()(torch.zeros(4, 4), Sign(1))
+
+
+def test_an_ensemble_averages_probabilities() -> None:
+    sure, unsure = (lambda x, k=k: torch.cat([-k * x, k * x], 1) for k in (5.0, -1.0))
+
+    class Member(torch.nn.Module):
+        def __init__(self, function) -> None:
+            super().__init__()
+            self.function = function
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.function(x)
+
+    image = volume(1, 1, 6, 5, 4)
+    both = Ensemble([Member(sure), Member(unsure)])
+    mean = (sure(image[..., 0]).softmax(1) + unsure(image[..., 0]).softmax(1)) / 2
+    torch.testing.assert_close(both(image[..., 0]).softmax(1), mean)
+    one_class = Ensemble([Member(lambda x: 5 * x), Member(lambda x: -x)])(image[..., 0])
+    torch.testing.assert_close(one_class.sigmoid(), ((5 * image).sigmoid() + (-image).sigmoid())[..., 0] / 2)
+    assert len(passes(image[0], SlicewiseInferer(planes=[0, 2], flips=[[0], [1, 2]]), both)) == 2 * 3 * 2
+    for labels in passes(image[0], SlicewiseInferer(planes=[0, 2], flips=[[0], [1, 2]]), Member(sure)):
+        assert torch.equal(labels, (image[0] > 0).to(torch.uint8))
