@@ -30,7 +30,7 @@ demo: env ## segment both hippocampi of the MNI152 template, from DICOM
 	$(BIN)/python demo/show_volumes.py $(DEMO)/results
 
 test: env ## the fast tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: env ## the fast and the slow tests, and those on the labelled data where it is at hand
 	$(BIN)/python -m pytest -m 'not label'
