@@ -23,7 +23,7 @@ from mcanet.scripts.inference.cohort import first_cause
 from mcanet.scripts.networks import MCANet
 from mcanet.scripts.results import ResultsWriter, label_table
 from mcanet.scripts.results.staging import explained
-from mcanet.scripts.study import LoadStudyd
+from mcanet.scripts.study import JudgeFitnessd, LoadStudyd
 from monai.transforms import Compose, Invertd, Orientationd
 
 LABELS = label_table(
@@ -59,7 +59,11 @@ def run(source: Path, output: Path, ckpt: Path | None = None) -> Cohort:
     known = provenance(ckpt or source / "none.pt", "cpu", [])
     manifest = open_manifest(output, known)
     preprocessing = Compose(
-        [LoadStudyd("image", source_key="source"), Orientationd("image", axcodes="RAS", labels=AXES)]
+        [
+            LoadStudyd("image", source_key="source"),
+            JudgeFitnessd("image", {"spacing_mm": [1, 2]}),
+            Orientationd("image", axcodes="RAS", labels=AXES),
+        ]
     )
     cohort = Cohort(source, preprocessing, manifest)
     writer = ResultsWriter(output, LABELS, manifest=manifest, provenance=known)
@@ -129,6 +133,14 @@ def test_what_is_done_is_passed_over_until_input_or_weights_change(source: Path,
     anew = finished()
     assert anew["a"] != first["a"]
     assert anew["b"] != changed["b"]
+
+
+def test_what_fitness_warns_of_stands_in_the_manifest(source: Path, tmp_path: Path) -> None:
+    save(source, "a.nii.gz", affine=np.diag([1, 1, 0.8, 1]))
+    run(source, tmp_path / "out").finish()
+    row = rows(tmp_path / "out")["a"]
+    assert row["status"] == "done"
+    assert "the spacing is 0.8 x 1 x 1 mm, outside the trained range" in row["warnings"]
 
 
 def test_results_inside_the_input_are_not_taken_for_input(source: Path) -> None:

@@ -61,7 +61,8 @@ class SaveResults:
     def __call__(self, engine: Any) -> None:
         item, output, case = engine.state.batch, engine.state.output, engine.state.batch["case"]
         source = item["source"]
-        account = {"input_sha256": item["input_sha256"], "warnings": source.meta.get("warnings", [])}
+        warnings = item[Keys.IMAGE].meta.get("warnings", [])  # the reader's, and those of fitness
+        account = {"input_sha256": item["input_sha256"], "warnings": warnings}
         outputs = self.writer.write(
             case,
             source,
