@@ -27,6 +27,45 @@ def attend(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
     return weights @ key + unit_query
 
 
+class SummedStrips(nn.Sequential):
+    """The sum of parallel 1 × k, or k × 1, depthwise convolutions, as one convolution.
+
+    All see the same input, so their kernels, padded to the longest (the last), may be added first.
+
+    Shape: (B, C, H, W) to (B, C, H, W).
+    """
+
+    def __init__(self, channels: int, sizes: Sequence[int], vertical: bool) -> None:
+        kernels = [(size, 1) if vertical else (1, size) for size in sorted(sizes)]
+        super().__init__(
+            *(
+                nn.Conv2d(
+                    channels, channels, kernel, padding=(kernel[0] // 2, kernel[1] // 2), groups=channels
+                )
+                for kernel in kernels
+            )
+        )
+        self.padding = [kernels[-1][0] // 2, kernels[-1][1] // 2]
+
+    def kernel(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight and bias of the one convolution."""
+        height, width = self.padding
+        weights: list[torch.Tensor] = []
+        biases: list[torch.Tensor] = []
+        for conv in self:
+            weight: torch.Tensor = conv.weight  # type: ignore[assignment]
+            dh, dw = height - weight.shape[2] // 2, width - weight.shape[3] // 2
+            weights.append(F.pad(weight, [dw, dw, dh, dh]))
+            bias: torch.Tensor | None = conv.bias  # type: ignore[assignment]
+            assert bias is not None  # for TorchScript
+            biases.append(bias)
+        return torch.stack(weights).sum(0), torch.stack(biases).sum(0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight, bias = self.kernel()
+        return F.conv2d(x, weight, bias, padding=self.padding, groups=x.shape[1])
+
+
 class CrossAxisAttention(nn.Module):
     """Multi-scale cross-axis attention (section 3.2, figure 3).
 
@@ -59,12 +98,8 @@ class CrossAxisAttention(nn.Module):
                 f"num_heads must divide the {channels} channels (one of {allowed}), got {num_heads!r}"
             )
         self.norm = ChannelLayerNorm(channels, bias=norm_bias)
-        self.horizontal = nn.ModuleList(
-            nn.Conv2d(channels, channels, (1, k), padding=(0, k // 2), groups=channels) for k in strip_sizes
-        )
-        self.vertical = nn.ModuleList(
-            nn.Conv2d(channels, channels, (k, 1), padding=(k // 2, 0), groups=channels) for k in strip_sizes
-        )
+        self.horizontal = SummedStrips(channels, strip_sizes, vertical=False)
+        self.vertical = SummedStrips(channels, strip_sizes, vertical=True)
         self.project = nn.Conv2d(channels, channels, 1)  # before and after the attention: one set of weights
         per_head = channels // num_heads
         self.to_rows = Rearrange("b (head c) h w -> b head h (w c)", head=num_heads)
@@ -74,16 +109,14 @@ class CrossAxisAttention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.norm(x)
-        along_rows = torch.zeros_like(y)
-        for conv in self.horizontal:
-            along_rows = along_rows + conv(y)
-        along_columns = torch.zeros_like(y)
-        for conv in self.vertical:
-            along_columns = along_columns + conv(y)
-        along_rows, along_columns = self.project(along_rows), self.project(along_columns)
+        along_rows, along_columns = self.project(self.horizontal(y)), self.project(self.vertical(y))
         rows = attend(self.to_rows(along_columns), self.to_rows(along_rows))
         columns = attend(self.to_columns(along_rows), self.to_columns(along_columns))
-        return self.project(self.from_rows(rows)) + self.project(self.from_columns(columns)) + x
+        both = self.from_rows(rows) + self.from_columns(columns)
+        bias = self.project.bias
+        assert bias is not None  # for TorchScript
+        # the sum of both projections: projected once, the bias counts twice
+        return self.project(both) + bias[:, None, None] + x
 
 
 def conv_norm_relu(
@@ -137,6 +170,7 @@ class MCADecoder(nn.Module):
         super().__init__()
         first = in_channels[0]
         self.size = None if size is None else list(size)
+        self.level_channels = list(in_channels[1:])
         self.squeeze = conv_norm_relu(sum(in_channels[1:]), attention_channels)
         self.attention = CrossAxisAttention(attention_channels, num_heads, norm_bias)
         self.bottleneck = nn.Sequential(
@@ -151,12 +185,20 @@ class MCADecoder(nn.Module):
         """Bilinear, to ``size`` (H, W)."""
         return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
+    def squeezed(self, levels: list[torch.Tensor], size: list[int]) -> torch.Tensor:
+        """The squeeze of the concatenated, upsampled levels; both are linear, so few channels are upsampled."""
+        weight: torch.Tensor = self.squeeze[0].weight  # type: ignore[assignment]
+        weights = weight.split(self.level_channels, dim=1)
+        x = self.resize(F.conv2d(levels[0], weights[0]), size)
+        for level, part in zip(levels[1:], weights[1:]):  # noqa: B905 (TorchScript)
+            x = x + self.resize(F.conv2d(level, part), size)
+        return self.squeeze[2](self.squeeze[1](x))  # type: ignore[operator]
+
     def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
         if self.size is None:
             size, first = list(features[0].shape[-2:]), features[0]
         else:
             size, first = self.size, self.resize(features[0], self.size)
-        x = self.squeeze(torch.cat([self.resize(level, size) for level in features[1:]], dim=1))
-        x = self.attention(x)
+        x = self.attention(self.squeezed(features[1:], size))
         x = self.bottleneck(torch.cat([x, first], dim=1))
         return self.classifier(self.dropout(self.align(x)))
