@@ -16,39 +16,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from series import SIZE, SPACING, STEP, make_series
 
-SHAPE = (512, 512, 200)
-SPACING = 0.75  # mm, in the plane
-STEP = 1.5  # mm, from slice to slice
+SHAPE = (SIZE, SIZE, 200)
 LABELS = 8
-
-
-def make_series(folder: Path) -> list[Path]:
-    """Write a series of empty slices, which is all that a SEG needs of them."""
-    study, series, frame = generate_uid(), generate_uid(), generate_uid()
-    files = []
-    for index in range(SHAPE[2]):
-        data = Dataset()
-        data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, generate_uid()
-        data.StudyInstanceUID, data.SeriesInstanceUID, data.FrameOfReferenceUID = study, series, frame
-        data.PatientName, data.PatientID, data.PatientBirthDate, data.PatientSex = "Bench^Mark", "B1", "", "O"
-        data.StudyDate = data.StudyTime = data.AccessionNumber = data.StudyID = ""
-        data.Modality, data.SeriesNumber, data.InstanceNumber = "CT", 1, index + 1
-        data.Rows, data.Columns, data.SamplesPerPixel = SHAPE[1], SHAPE[0], 1
-        data.PhotometricInterpretation, data.PixelRepresentation = "MONOCHROME2", 1
-        data.BitsAllocated, data.BitsStored, data.HighBit = 16, 16, 15
-        data.ImagePositionPatient = [-192.0, -192.0, index * STEP]
-        data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        data.PixelSpacing, data.SliceThickness = [SPACING, SPACING], STEP
-        data.PixelData = bytes(SHAPE[0] * SHAPE[1] * 2)
-        data.file_meta = FileMetaDataset()
-        data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        path = folder / f"{index:04d}.dcm"
-        data.save_as(path, enforce_file_format=True)
-        files.append(path)
-    return files
 
 
 def make_labels() -> np.ndarray:
@@ -104,7 +75,7 @@ def main() -> None:
     arguments = parser.parse_args()
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
-        make_series(Path(folder))
+        make_series(Path(folder), SHAPE[2])
         runs = []
         for _ in range(arguments.repeat):
             queue = spawn.Queue()

@@ -4,7 +4,16 @@ import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-FORESEEN = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError)
+FORESEEN = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+    ImportError,
+    pickle.UnpicklingError,
+)
 
 
 @contextmanager

@@ -2,9 +2,10 @@
 
 from .cohort import Cohort
 from .disagreement import Disagreement
+from .engines import open_engine
 from .evaluator import CaseEvaluator, SaveResults
 from .slicewise import SlicewiseInferer
-from .start import open_input, open_manifest, open_network, provenance
+from .start import may_store, open_input, open_manifest, open_network, provenance
 
 __all__ = [
     "CaseEvaluator",
@@ -12,6 +13,8 @@ __all__ = [
     "Disagreement",
     "SaveResults",
     "SlicewiseInferer",
+    "may_store",
+    "open_engine",
     "open_input",
     "open_manifest",
     "open_network",

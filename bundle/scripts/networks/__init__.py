@@ -1,6 +1,7 @@
 """The network: nothing here knows of files other than weights."""
 
 from .ensemble import Ensemble
+from .fuse import fuse
 from .mcanet import VARIANTS, MCANet
 from .pretrained import convert_mmseg_state_dict, load_pretrained, load_weights, start_from
 
@@ -9,6 +10,7 @@ __all__ = [
     "Ensemble",
     "MCANet",
     "convert_mmseg_state_dict",
+    "fuse",
     "load_pretrained",
     "load_weights",
     "start_from",

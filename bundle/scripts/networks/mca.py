@@ -13,8 +13,9 @@ GROUPS = 32  # of every GroupNorm in the decoder
 
 
 def unit_rows(x: torch.Tensor) -> torch.Tensor:
-    """L2-normalise the last axis, in float32: half precision overflows, and 0 / 0 in constant regions."""
-    return F.normalize(x.float(), dim=-1).to(x.dtype)
+    """L2-normalise the last axis, at least in float32: half precision overflows, and 0 / 0 in constant regions."""
+    y = x if x.dtype == torch.float64 else x.float()
+    return F.normalize(y, dim=-1).to(x.dtype)
 
 
 def attend(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
@@ -60,6 +61,16 @@ class SummedStrips(nn.Sequential):
             assert bias is not None  # for TorchScript
             biases.append(bias)
         return torch.stack(weights).sum(0), torch.stack(biases).sum(0)
+
+    def as_conv(self) -> nn.Conv2d:
+        """The one convolution, with weights of its own."""
+        weight, bias = self.kernel()
+        channels, _, height, width = weight.shape
+        conv = nn.utils.skip_init(
+            nn.Conv2d, channels, channels, (height, width), padding=tuple(self.padding), groups=channels
+        )
+        conv.weight, conv.bias = nn.Parameter(weight.detach()), nn.Parameter(bias.detach())
+        return conv
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         weight, bias = self.kernel()

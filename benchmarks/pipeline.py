@@ -1,0 +1,113 @@
+"""Time and peak memory from a CT series on disk to NIfTI and DICOM SEG, nine classes, whole slices.
+
+    python benchmarks/pipeline.py [--slices 200] [--engines eager openvino]
+
+Runs `mcanet segment` as its users do, in a process of its own, with random weights, which are fine for time and
+memory. Run it on a machine that does nothing else.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import torch
+from mcanet.scripts.networks import MCANet
+from series import make_series
+
+LABELS = 8
+
+
+def write_task(folder: Path) -> Path:
+    """A task of nine classes on CT, and random weights for it."""
+    torch.manual_seed(0)
+    torch.save({"model": MCANet(3, LABELS + 1).state_dict()}, folder / "model.pt")
+    anatomy, organ = ["91723000", "SCT", "Anatomical Structure"], ["10200004", "SCT", "Liver"]
+    task = {
+        "ckpt_path": str(folder / "model.pt"),
+        "out_channels": LABELS + 1,
+        "planes": [2],
+        "spacing": None,
+        "roi_size": None,
+        "keep_largest": False,
+        "fitness_rules": {"modality": ["CT"]},
+        "intensity": {
+            "_target_": "ScaleIntensityRanged",
+            "keys": "image",
+            "a_min": -200,
+            "a_max": 300,
+            "b_min": -1,
+            "b_max": 1,
+            "clip": True,
+        },
+        "labels": [
+            {"value": v, "name": f"organ {v}", "colour": [30 * v, 9, 9], "category": anatomy, "type": organ}
+            for v in range(1, LABELS + 1)
+        ],
+    }
+    (folder / "task.json").write_text(json.dumps(task))
+    return folder / "task.json"
+
+
+def watch(command: list[str], log: Path) -> tuple[float, float]:
+    """Seconds and peak resident GiB, child processes included, of a command.
+
+    Raises:
+        SystemExit: it failed; the end of its log says why.
+    """
+    start, peak = time.perf_counter(), 0
+    with log.open("w") as stream:
+        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
+        stop = threading.Event()
+
+        def sample() -> None:
+            nonlocal peak
+            me = psutil.Process(process.pid)
+            while not stop.wait(0.05):
+                try:
+                    family = [me, *me.children(recursive=True)]
+                    peak = max(peak, sum(member.memory_info().rss for member in family))
+                except psutil.NoSuchProcess:
+                    continue
+
+        sampler = threading.Thread(target=sample)
+        sampler.start()
+        status = process.wait()
+        stop.set()
+        sampler.join()
+    if status:
+        raise SystemExit(f"{' '.join(command)} ended with status {status}:\n{log.read_text()[-2000:]}")
+    return time.perf_counter() - start, peak / 2**30
+
+
+def main() -> None:
+    """Make the series, run each, print a Markdown table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--slices", type=int, default=200)
+    parser.add_argument("--engines", nargs="+", default=["eager", "openvino"])
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "series").mkdir()
+        make_series(folder / "series", arguments.slices)
+        task, rows = write_task(folder), []
+        for engine in arguments.engines:
+            out = folder / engine
+            command = [sys.executable, "-W", "ignore", "-m", "mcanet.scripts.cli", "segment"]
+            command += [str(folder / "series"), str(out), "--task", str(task), "--engine", engine]
+            rows.append((engine, *watch(command, folder / "log.txt")))
+    print(
+        f"{arguments.slices} slices of 512 x 512, {LABELS + 1} classes, {torch.get_num_threads()} threads\n"
+    )
+    print("| engine | times as fast as the first | seconds | peak GiB |\n| --- | --- | --- | --- |")
+    for label, taken, peak in rows:
+        print(f"| {label} | **{rows[0][1] / taken:.2f}** | {taken:.0f} | {peak:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Every engine gives the labels of the plain network in float32."""
+
+import copy
+import sys
+
+import pytest
+import torch
+from mcanet.scripts import BUNDLE_ROOT
+from mcanet.scripts.inference import open_engine
+from mcanet.scripts.networks import Ensemble, MCANet, load_weights
+
+slow = pytest.mark.slow
+ENGINES = ["eager", *(pytest.param(name, marks=slow) for name in ("compiled", "openvino", "onnxruntime"))]
+
+
+@pytest.fixture(scope="module")
+def network() -> MCANet:
+    return load_weights(MCANet(3, 3), BUNDLE_ROOT / "models" / "model.pt").eval()
+
+
+def pictures(*sizes: tuple[int, int, int]) -> list[torch.Tensor]:
+    """Smooth random pictures (B, 3, H, W) of the given (B, H, W)."""
+    torch.manual_seed(0)
+    return [
+        torch.nn.functional.interpolate(torch.randn(b, 3, 9, 9), (h, w), mode="bicubic") for b, h, w in sizes
+    ]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_labels_of_any_batch_and_size_equal_the_networks(network: MCANet, engine: str) -> None:
+    if engine in ("openvino", "onnxruntime"):
+        pytest.importorskip(engine)
+    opened = open_engine(copy.deepcopy(network), engine)
+    with torch.no_grad():
+        for batch in pictures((5, 96, 96), (1, 96, 96), (2, 320, 480), (3, 75, 41)):
+            expected, answer = network(batch), opened(batch)
+            assert answer.dtype == torch.float32
+            torch.testing.assert_close(answer, expected, rtol=0, atol=1e-3)
+            assert (answer.argmax(1) == expected.argmax(1)).float().mean() > 0.9999
+
+
+def test_bfloat16_gives_nearly_the_same_labels(network: MCANet) -> None:
+    opened = open_engine(copy.deepcopy(network), mixed_precision=True)
+    with torch.no_grad():
+        (batch,) = pictures((2, 96, 96))
+        answer = opened(batch)
+        assert answer.dtype == torch.float32
+        assert not torch.equal(answer, network(batch)), "it computed in float32"
+        assert (answer.argmax(1) == network(batch).argmax(1)).float().mean() > 0.97
+
+
+def test_an_ensemble_is_fused_member_by_member(network: MCANet) -> None:
+    torch.manual_seed(0)
+    ensemble = Ensemble([network, MCANet(3, 3).eval()])
+    with torch.no_grad():
+        (batch,) = pictures((2, 64, 64))
+        torch.testing.assert_close(
+            open_engine(copy.deepcopy(ensemble))(batch), ensemble(batch), rtol=0, atol=1e-3
+        )
+
+
+def test_an_unknown_engine_is_named_with_those_there_are(network: MCANet) -> None:
+    with pytest.raises(SystemExit, match="no engine 'tensorflow': expected one of eager, compiled, openvino"):
+        open_engine(network, "tensorflow")
+
+
+@pytest.mark.parametrize("package", ["openvino", "onnxruntime"])
+def test_a_missing_package_is_an_error_with_the_command(
+    network: MCANet, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # import then fails as if it were not installed
+    with pytest.raises(SystemExit, match=f"pip install {package}"):
+        open_engine(network, package)
+
+
+def test_onnxruntime_refuses_bfloat16(network: MCANet) -> None:
+    with pytest.raises(SystemExit, match="no bfloat16"):
+        open_engine(network, "onnxruntime", mixed_precision=True)
