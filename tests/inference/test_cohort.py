@@ -55,8 +55,8 @@ def save(folder: Path, name: str, fill: int = 0, affine: np.ndarray | None = Non
     return voxels
 
 
-def run(source: Path, output: Path, ckpt: Path | None = None) -> Cohort:
-    known = provenance(ckpt or source / "none.pt", "cpu", [])
+def run(source: Path | str, output: Path, ckpt: Path | None = None, **options: object) -> Cohort:
+    known = provenance(ckpt or output / "none.pt", "cpu", [])
     manifest = open_manifest(output, known)
     preprocessing = Compose(
         [
@@ -65,7 +65,7 @@ def run(source: Path, output: Path, ckpt: Path | None = None) -> Cohort:
             Orientationd("image", axcodes="RAS", labels=AXES),
         ]
     )
-    cohort = Cohort(source, preprocessing, manifest)
+    cohort = Cohort(source, preprocessing, manifest, **options)
     writer = ResultsWriter(output, LABELS, manifest=manifest, provenance=known)
     CaseEvaluator(
         torch.device("cpu"),

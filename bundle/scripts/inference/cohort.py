@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,13 @@ import torch
 from torch.utils.data import IterableDataset
 
 from ..plain_exit import plain_exit
-from ..results import Manifest, write_report
-from ..study import Case, RefusedError, sha256_of
+from ..results import Manifest, explained, write_report
+from ..study import Archive, Case, RefusedError, RemoteSeries, sha256_of
 from .start import open_input
 
 logger = logging.getLogger("mcanet")
+
+_NOT_STORED = "its results are whole, but not stored on the server yet"
 
 
 class Cohort(IterableDataset):
@@ -24,15 +26,18 @@ class Cohort(IterableDataset):
     weights and settings is passed over.
 
     Args:
-        dataset_dir: file or folder.
+        dataset_dir: file, folder, or URL of a DICOMweb query, whose series are retrieved one after another.
         transform: preprocessing of ``{"image": Case}``.
         manifest: the output folder's account.
         series: which DICOM series are wanted, see :func:`scripts.study.find_cases`.
         limits: arguments of :class:`scripts.study.Limits`.
         split_pages: make each page of a picture file a case, instead of refusing the file.
+        store: store what is written as DICOM on the server that the input came from, see :func:`may_store`.
+        plain_http: allow a server other than this machine without encryption.
+        channel_files: files that are one image, see :func:`scripts.study.find_cases`.
 
     Raises:
-        SystemExit: there is nothing to read, or the selection is malformed.
+        SystemExit: there is nothing to read, or the selection or the URL is malformed.
     """
 
     def __init__(
@@ -43,27 +48,65 @@ class Cohort(IterableDataset):
         series: str | None = None,
         limits: Mapping[str, Any] | None = None,
         split_pages: bool = False,
+        store: bool = False,
+        plain_http: bool = False,
+        channel_files: int = 1,
     ) -> None:
-        self.found = open_input(dataset_dir, series, limits, split_pages)
+        self.found = open_input(dataset_dir, series, limits, split_pages, plain_http, channel_files)
         self.transform = transform
         self.manifest = manifest
+        self.store = self.found.server if store and isinstance(self.found, Archive) else None
+        self.seen: set[str] = set()
         for notice in self.found.notices:
             logger.info("%s", notice)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for case, reason in self.found.refused:
             self.enter(case, "refused", reason)
-        for case in self.found.cases:
+        if isinstance(self.found, Archive):
+            for series in self.found.series:
+                yield from self._retrieved(self.found, series)
+        else:
+            yield from self._items(self.found.cases)
+
+    def _retrieved(self, archive: Archive, series: RemoteSeries) -> Iterator[dict[str, Any]]:
+        """The cases of a series, whose files are there until the next one is asked for."""
+        with self.manifest.scratch() as folder:
+            case, row, found, problem = series.case(Path(folder)), None, None, None
+            started = time.perf_counter()
+            try:
+                listing = archive.look_up(series)
+                row = self.manifest.whole(series.case_id, "listing_sha256", listing.sha256)
+                if row is None:
+                    found = archive.retrieve(series, listing, Path(folder))
+            except Exception as error:
+                problem = explained(error) if isinstance(error, OSError) else error
+            if problem is not None:
+                self.account_for(case, problem, "", started)
+            elif row is not None:
+                self._earlier(case, row, listing.sha256)
+            elif found is not None:
+                for notice in found.notices:
+                    logger.info("%s", notice)
+                for unfit, reason in found.refused:
+                    self.enter(unfit, "refused", reason)
+                yield from self._items(found.cases, listing.sha256)
+
+    def _items(self, cases: Iterable[Case], listing_sha256: str = "") -> Iterator[dict[str, Any]]:
+        """The cases that are still to do, preprocessed."""
+        for case in cases:
             started, digest, problem = time.perf_counter(), "", None
             try:
                 digest = sha256_of(case)
-                if self.manifest.is_done(case.case_id, digest):
-                    logger.info("%s: done in an earlier run", case.case_id)
+                row = self.manifest.whole(case.case_id, "input_sha256", digest)
+                if row is not None:
+                    self._earlier(case, row, listing_sha256)
                     continue
                 item = {
                     **self.transform({"image": case}),
                     "case": case,
                     "input_sha256": digest,
+                    "listing_sha256": listing_sha256,
                     "started": started,
                 }
             except Exception as error:
@@ -72,6 +115,50 @@ class Cohort(IterableDataset):
                 yield item
             else:
                 self.account_for(case, problem, digest, started)
+
+    def _earlier(self, case: Case, row: Mapping[str, str], listing_sha256: str) -> None:
+        """Account for a case whose results an earlier run wrote, and store them if that is still to do."""
+        listed = listing_sha256 in ("", row["listing_sha256"])
+        if row["status"] == "done" and listed and (self.store is None or row["stored"] == self.store.url):
+            self.seen.add(case.case_id)
+            logger.info("%s: done in an earlier run", case.case_id)
+            return
+        self.complete(
+            case,
+            row["outputs"].split(";"),
+            input_sha256=row["input_sha256"],
+            warnings=[row["warnings"]] if row["warnings"] else [],
+            seconds=float(row["seconds"]),
+            listing_sha256=listing_sha256,
+            stored=row["stored"],
+        )
+
+    def complete(self, case: Case, outputs: Sequence[str], **account: Any) -> None:
+        """Enter a case whose files are whole as done, once they are stored where that is asked for.
+
+        Until then it stands as failed with its outputs, so that whatever happens on the way, the next run stores
+        these very files, and never a second SEG of the same case.
+
+        Args:
+            case: that is written.
+            outputs: its files, as ``ResultsWriter.write`` gives them.
+            account: more of ``Manifest.record``.
+
+        Raises:
+            SystemExit: the manifest cannot be written.
+        """
+        status, reason = "done", ""
+        if self.store is not None:
+            with plain_exit("cannot write the manifest"):
+                self.manifest.record(case, "failed", f"{_NOT_STORED}: run again", outputs, **account)
+            try:
+                for name in outputs:
+                    if name.endswith(".dcm"):
+                        self.store.store(self.manifest.output_dir / name)
+                account["stored"] = self.store.url
+            except Exception as error:
+                status, reason = "failed", f"{_NOT_STORED}: {plain_reason(error)}"
+        self.enter(case, status, reason, outputs=outputs, **account)
 
     def account_for(self, case: Case, error: Exception, digest: str, started: float) -> None:
         """Enter a case that ended in an error: refused if its input is unfit, else failed."""
@@ -89,6 +176,7 @@ class Cohort(IterableDataset):
         """
         with plain_exit("cannot write the manifest"):
             row = self.manifest.record(case, status, reason, **account)
+        self.seen.add(case.case_id)
         remarks = row["reason"] or row["warnings"]
         if remarks:
             logger.warning("%s: %s: %s", case.case_id, status, remarks)
@@ -97,19 +185,20 @@ class Cohort(IterableDataset):
         """Write the report and let the folder go.
 
         Raises:
-            SystemExit: with status 1, if a case of this run is not done.
+            SystemExit: with status 1, if a case of this run is not done, or there was none.
         """
         with plain_exit("cannot write the report"):
             write_report(self.manifest.output_dir)
-        ids = {case.case_id for case in (*self.found.cases, *(case for case, _ in self.found.refused))}
-        status = [row["status"] for row in self.manifest.rows if row["case_id"] in ids]
+        status = [row["status"] for row in self.manifest.rows if row["case_id"] in self.seen]
         counts = ", ".join(f"{status.count(name)} {name}" for name in ("done", "refused", "failed"))
         account = self.manifest.output_dir / "manifest.csv"
         self.manifest.close()
-        logger.info("%d cases: %s; see %s", len(ids), counts, account)
-        if status.count("done") < len(ids):
+        if not self.seen:
+            raise SystemExit("none of the series holds an image that is wanted: see what was left out above")
+        logger.info("%d cases: %s; see %s", len(self.seen), counts, account)
+        if status.count("done") < len(self.seen):
             raise SystemExit(
-                f"{len(ids) - status.count('done')} of {len(ids)} cases have no mask: see {account}"
+                f"{len(self.seen) - status.count('done')} of {len(self.seen)} cases have no mask: see {account}"
             )
 
 

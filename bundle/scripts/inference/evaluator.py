@@ -45,7 +45,7 @@ class CaseEvaluator(SupervisedEvaluator):
 
 
 class SaveResults:
-    """Ignite handler: writes a case's results when its labels are there, and enters it as done.
+    """Ignite handler: writes a case's results when its labels are there, and completes it.
 
     Args:
         writer: of the case folders.
@@ -72,6 +72,8 @@ class SaveResults:
             seconds=time.perf_counter() - item["started"],
             **account,
         )
-        engine.cohort.enter(
-            case, "done", outputs=outputs, seconds=time.perf_counter() - item["started"], **account
-        )
+        account |= {
+            "seconds": time.perf_counter() - item["started"],
+            "listing_sha256": item["listing_sha256"],
+        }
+        engine.cohort.complete(case, outputs, **account)

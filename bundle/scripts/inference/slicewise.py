@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from monai.data import MetaTensor
 from monai.inferers import Inferer, sliding_window_inference
 
-from ..slices import in_plane, network_size, resize, with_context
+from ..slices import in_plane, network_size, resize, spacing_of, with_context
 
 
 class SlicewiseInferer(Inferer):
@@ -61,7 +61,7 @@ class SlicewiseInferer(Inferer):
     ) -> torch.Tensor:
         if inputs.ndim not in (4, 5):
             raise ValueError(f"expected (B, C, X, Y) or (B, C, X, Y, Z), got shape {tuple(inputs.shape)}")
-        spacing = _spacing(inputs)
+        spacing = spacing_of(inputs, inputs.ndim - 2)
         volumes = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         if inputs.ndim == 4:
             volumes = volumes.unsqueeze(-1)
@@ -154,11 +154,3 @@ def decide(scores: torch.Tensor) -> torch.Tensor:
     if scores.shape[1] == 1:
         return (scores[:, 0] > 0).to(torch.uint8)
     return scores.argmax(1).to(torch.uint8)
-
-
-def _spacing(inputs: torch.Tensor) -> list[float]:
-    """The three spacings in mm of a batch; pictures and plain tensors count as 1 mm."""
-    if inputs.ndim == 4 or not isinstance(inputs, MetaTensor):
-        return [1.0, 1.0, 1.0]
-    affine = inputs.affine[0] if inputs.affine.ndim == 3 else inputs.affine
-    return torch.linalg.vector_norm(affine[:3, :3].double(), dim=0).tolist()

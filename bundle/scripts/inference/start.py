@@ -11,7 +11,7 @@ import torch.nn as nn
 from ..networks import Ensemble, load_weights
 from ..plain_exit import plain_exit
 from ..results import Manifest
-from ..study import Found, Limits, find_cases
+from ..study import Archive, Found, Limits, find_cases, is_address
 
 
 def open_input(
@@ -19,16 +19,42 @@ def open_input(
     series: str | None = None,
     limits: Mapping[str, Any] | None = None,
     split_pages: bool = False,
-) -> Found:
-    """Find the cases of an input; arguments as for :class:`Cohort`.
+    plain_http: bool = False,
+    channel_files: int = 1,
+) -> Found | Archive:
+    """Find the cases of an input, or the series of a DICOMweb query; arguments as for :class:`Cohort`.
 
     Raises:
-        SystemExit: there is nothing to read, or the selection is malformed.
+        SystemExit: there is nothing to read, or the selection or the URL is malformed.
     """
     with plain_exit("cannot read the input"):
+        bounds = Limits(**(limits or {}))
+        if is_address(dataset_dir):
+            return Archive(str(dataset_dir), series, bounds, plain_http)
         return find_cases(
-            str(dataset_dir), series=series, limits=Limits(**(limits or {})), split_pages=split_pages
+            str(dataset_dir),
+            series=series,
+            limits=bounds,
+            split_pages=split_pages,
+            channel_files=channel_files,
         )
+
+
+def may_store(store: bool, dataset_dir: str | Path, seg: str, deidentify: bool) -> bool:
+    """Whether results go back to the server that the input came from.
+
+    Raises:
+        SystemExit: they shall, and there is no server, no SEG, or a SEG that would stand in the patient's study
+            under another name.
+    """
+    wrong = {
+        "an input from a DICOMweb server": not is_address(dataset_dir),
+        "a SEG: set seg to binary or labelmap": seg == "off",
+        "the patient's identity in it, for it joins the patient's study: leave deidentify out": deidentify,
+    }
+    for needed in [needed for needed, missing in wrong.items() if store and missing]:
+        raise SystemExit(f"cannot store results: that needs {needed}")
+    return store
 
 
 def provenance(

@@ -11,6 +11,7 @@ from .preview import preview
 from .report import write_report
 from .seg import write_seg
 from .sr import write_sr
+from .staging import explained
 from .writer import ResultsWriter
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "PostProcessd",
     "ResultsWriter",
     "expected_dice",
+    "explained",
     "label_table",
     "measure",
     "preview",

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from .. import __version__
 from .lock import FolderLock
 from .measurements import COLUMNS as MEASURED
 from .nifti import replacing
-from .staging import explained, recover
+from .staging import PARTIAL, explained, recover
 
 COLUMNS = (
     "case_id",
@@ -33,6 +34,8 @@ COLUMNS = (
     "settings_sha256",
     "started",
     "finished",
+    "listing_sha256",
+    "stored",
 )
 MEASUREMENT_COLUMNS = ("case_id", *MEASURED)
 STATUSES = ("done", "refused", "failed")
@@ -99,17 +102,35 @@ class Manifest:
 
     def is_done(self, case_id: str, input_sha256: str) -> bool:
         """Whether the case was done with this input and these weights and all its files are still there."""
+        row = self.whole(case_id, "input_sha256", input_sha256)
+        return row is not None and row["status"] == "done"
+
+    def whole(self, case_id: str, key: str, sha256: str) -> Row | None:
+        """The case's row, if all its files are there, made with these weights and settings.
+
+        They may still wait to be stored on a server: such a case is ``failed``, but has outputs.
+
+        Args:
+            case_id: of the case.
+            key: which column tells its input, ``input_sha256`` or ``listing_sha256``.
+            sha256: what must stand there; nothing matches ``""``.
+        """
         row = self._rows.get(case_id)
-        if row is None or row["status"] != "done" or not input_sha256:
-            return False
-        expected = {"input_sha256": input_sha256, "model_sha256": self._provenance.get("model_sha256", "")}
-        expected["settings_sha256"] = self._provenance.get("settings_sha256", "")
+        if row is None or not sha256:
+            return None
+        expected = {name: self._provenance.get(name, "") for name in ("model_sha256", "settings_sha256")}
+        expected[key] = sha256
         outputs = [name for name in row["outputs"].split(";") if name]
-        return (
-            all(row[key] == value for key, value in expected.items())
+        there = (
+            all(row[name] == value for name, value in expected.items())
             and bool(outputs)
             and all((self.output_dir / name).is_file() for name in outputs)
         )
+        return dict(row) if there else None
+
+    def scratch(self) -> "TemporaryDirectory[str]":
+        """A hidden folder under the output folder; if this run is killed, the next one clears it."""
+        return TemporaryDirectory(prefix=PARTIAL, dir=self.output_dir)
 
     def forget(self, case_id: str) -> None:
         """Drop the case's rows: its files are about to be replaced, and no row may tell of other ones."""
@@ -127,6 +148,8 @@ class Manifest:
         seconds: float = 0.0,
         input_sha256: str = "",
         warnings: Iterable[str] = (),
+        listing_sha256: str = "",
+        stored: str = "",
     ) -> Row:
         """Enter how a case ended, in place of what an earlier run said of it.
 
@@ -138,6 +161,8 @@ class Manifest:
             seconds: how long the case took.
             input_sha256: hash of the input's files.
             warnings: what the reader or the network had to say.
+            listing_sha256: hash of what a DICOMweb server lists of the series.
+            stored: the server that the results were stored on.
 
         Returns:
             The row as it stands in the table, fit to be shown: paths are masked.
@@ -151,7 +176,7 @@ class Manifest:
         if status != "done" and not reason:
             raise ValueError(f"a case that is {status} needs a reason, got {reason!r}")
         notes = [*warnings]
-        if status != "done" and (self.output_dir / case.case_id).is_dir():
+        if status != "done" and not outputs and (self.output_dir / case.case_id).is_dir():
             notes.append("the case's folder still holds the result of an earlier run")
         finished = datetime.now(timezone.utc)
         values = {
@@ -166,6 +191,8 @@ class Manifest:
             "warnings": _shown(" | ".join(notes), case),
             "started": _timestamp(finished - timedelta(seconds=seconds)),
             "finished": _timestamp(finished),
+            "listing_sha256": listing_sha256,
+            "stored": stored,
         } | self._provenance
         self._rows[case.case_id] = {key: _one_line(values.get(key, "")) for key in COLUMNS}
         self._measured.pop(case.case_id, None)

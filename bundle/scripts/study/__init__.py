@@ -1,7 +1,9 @@
 """What comes in: finds cases and reads them strictly."""
 
+from .address import is_address
 from .case import Case, RefusedError
 from .check import Row, check, check_found, print_check
+from .dicomweb import Archive, RemoteSeries
 from .find import Found, find_cases
 from .fitness import judge
 from .hashing import sha256_of
@@ -11,6 +13,7 @@ from .read import read_case
 from .transform import JudgeFitnessd, LoadStudyd, single_case
 
 __all__ = [
+    "Archive",
     "Case",
     "Found",
     "Info",
@@ -18,10 +21,12 @@ __all__ = [
     "Limits",
     "LoadStudyd",
     "RefusedError",
+    "RemoteSeries",
     "Row",
     "check",
     "check_found",
     "find_cases",
+    "is_address",
     "judge",
     "print_check",
     "read_case",

@@ -1,20 +1,25 @@
 """The table of ``mcanet check``: what would be read and what refused."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 from monai.data import MetaTensor
 
+from ..plain_exit import plain_exit
+from .address import is_address
 from .case import Case, RefusedError
+from .dicomweb import Archive
 from .find import Found, find_cases
 from .fitness import Mode, judge
 from .info import Info
 from .limits import DEFAULT_LIMITS, Limits
 from .read import read_case
+from .server import ServerError
 
 
 @dataclass(frozen=True)
@@ -103,32 +108,54 @@ def print_check(
     deep: bool = False,
     rules: Mapping[str, Any] | None = None,
     fitness: Mode = "refuse",
+    plain_http: bool = False,
+    channel_files: int = 1,
 ) -> None:
     """Prints the table, then what was left out; for configs.
 
     Args:
-        dataset_dir: file or folder.
+        dataset_dir: file, folder, or URL of a DICOMweb query, whose series are retrieved one after another.
         series: which DICOM series are wanted.
         limits: arguments of :class:`Limits`.
         deep: read every voxel too.
         rules: what the task was trained on, see :func:`judge`.
         fitness: see :func:`judge`.
+        plain_http: allow a server other than this machine without encryption.
+        channel_files: see :func:`find_cases`.
 
     Raises:
         SystemExit: with status 1, if a case is refused or there is nothing to read.
     """
-    try:
+    table: list[Row] = []
+    notices: list[str] = []
+    with plain_exit("cannot check the input"):
         bounds = Limits(**(limits or {}))
-        found = find_cases(str(dataset_dir), series=series, limits=bounds)
-        rows = check_found(found, bounds, deep, rules, fitness)
-    except (ValueError, TypeError) as error:
-        raise SystemExit(f"cannot check the input: {error}") from None
-    print("\n".join(_lines(rows)))
-    for notice in found.notices:
-        print(notice)
-    refused = sum(row.status == "refused" for row in rows)
+        if is_address(dataset_dir):
+            portions = _portions(Archive(str(dataset_dir), series, bounds, plain_http))
+        else:
+            found = find_cases(str(dataset_dir), series=series, limits=bounds, channel_files=channel_files)
+            portions = iter([found])
+        for found in portions:
+            table += check_found(found, bounds, deep, rules, fitness)
+            notices += found.notices
+    print("\n".join([*_lines(table), *notices]))
+    refused = sum(row.status == "refused" for row in table)
+    if not table:
+        raise SystemExit("none of the series holds an image that is wanted")
     if refused:
-        raise SystemExit(f"{refused} of {len(rows)} cases are refused")
+        raise SystemExit(f"{refused} of {len(table)} cases are refused")
+
+
+def _portions(archive: Archive) -> Iterator[Found]:
+    """What an archive's query finds, a series at a time, its files there until the next is asked for."""
+    yield Found((), archive.refused, archive.notices)
+    for series in archive.series:
+        with TemporaryDirectory() as folder:
+            try:
+                found = archive.retrieve(series, archive.look_up(series), Path(folder))
+            except (ServerError, RefusedError) as error:
+                found = Found((), ((series.case(), str(error)),), ())
+            yield found
 
 
 def _lines(rows: Sequence[Row]) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .case import Case, Kind, RefusedError
+from .channels import group_channels
 from .find_dicom import SeriesSearch, read_headers
 from .info import Info
 from .kinds import DICOM_SUFFIXES, NIFTI_SUFFIXES, PICTURE_SUFFIXES, Guess, guess, stem_of
@@ -26,12 +27,14 @@ class Found:
         refused: unfit cases with the reason, a sentence each.
         notices: what was left out, a sentence each.
         info: shape, spacing and warnings by case id of the fit cases.
+        nothing: why there is no case at all, or ``""``.
     """
 
     cases: tuple[Case, ...]
     refused: tuple[tuple[Case, str], ...]
     notices: tuple[str, ...]
     info: dict[str, Info] = field(default_factory=dict)
+    nothing: str = ""
 
 
 def find_cases(
@@ -40,6 +43,7 @@ def find_cases(
     series: str | None = None,
     limits: Limits = DEFAULT_LIMITS,
     split_pages: bool = False,
+    channel_files: int = 1,
 ) -> Found:
     """Searches a folder, or looks at one file, reading headers only.
 
@@ -49,15 +53,30 @@ def find_cases(
             of input are then left out.
         limits: caps on untrusted input.
         split_pages: make each page of a picture file a case, instead of refusing the file.
+        channel_files: NIfTI files or pictures that are one image, a channel each: ``…_0000``, ``…_0001``.
 
     Raises:
         RefusedError: ``root`` is missing or holds nothing that could be read.
         ValueError: the selection is malformed.
     """
-    selection = parse_selection(series)
     root = Path(root)
     if not root.exists():
         raise RefusedError(f"the input {root.name!r} does not exist; give a file or a folder")
+    found = search(root, series, limits, split_pages, channel_files)
+    if found.nothing:
+        raise RefusedError(found.nothing)
+    return found
+
+
+def search(
+    root: Path,
+    series: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    split_pages: bool = False,
+    channel_files: int = 1,
+) -> Found:
+    """As :func:`find_cases`, of what exists; to find nothing is no error."""
+    selection = parse_selection(series)
     root = root.resolve()
     if root.is_dir():
         files, notices = walk(root, limits)
@@ -76,14 +95,16 @@ def find_cases(
     dicom.run(headers)
     others = _FileSearch(root, mask, limits, split_pages, wanted=not selection.terms)
     others.run(guesses)
+    if channel_files > 1:
+        others.join_channels(channel_files)
     found = _merge(dicom, others, [mask(notice) for notice in notices])
-    if not found.cases and not found.refused:
-        if dicom.unwanted:
-            raise RefusedError(
-                f"the selection {series!r} leaves out all {dicom.unwanted} DICOM series; widen it"
-            )
-        raise RefusedError(_nothing(len(files), found.notices))
-    return found
+    if found.cases or found.refused:
+        return found
+    if dicom.unwanted:
+        nothing = f"the selection {series!r} leaves out all {dicom.unwanted} DICOM series; widen it"
+    else:
+        nothing = _nothing(len(files), found.notices)
+    return replace(found, nothing=nothing)
 
 
 def _nothing(files: int, notices: Sequence[str]) -> str:
@@ -139,6 +160,11 @@ class _FileSearch:
                     self._file(file, name, what.kind)
                 else:
                     self.notices.append(f"{name}: left out, the series selection wants DICOM")
+
+    def join_channels(self, count: int) -> None:
+        """Make one case of an image's channels."""
+        self.fit, broken = group_channels(self.fit, count)
+        self.refused += broken
 
     def _file(self, file: Path, name: str, kind: str) -> None:
         case = self._case(file, name, "picture" if kind == "picture" else "nifti")

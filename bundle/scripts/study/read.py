@@ -1,6 +1,7 @@
 """Reads one case into a MetaTensor."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from monai.utils.enums import MetaKeys, SpaceKeys
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from .case import Case, RefusedError
+from .channels import stack
 from .dicom import read_dicom
 from .limits import DEFAULT_LIMITS, Limits
 from .nifti import read_nifti
@@ -42,6 +44,13 @@ def read_case(case: Case, limits: Limits = DEFAULT_LIMITS) -> MetaTensor:
     Raises:
         RefusedError: the case is not fit, whatever the cause.
     """
+    if case.kind != "dicom" and len(case.files) > 1:
+        return stack(
+            [
+                read_case(replace(case, files=(file,), input=case.relative(file)), limits)
+                for file in case.files
+            ]
+        )
     meta: dict[str, object] = {}
     affine: np.ndarray = np.eye(4)
     try:

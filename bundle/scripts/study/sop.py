@@ -21,7 +21,7 @@ _CLASSES = {
 }
 _RT_IMAGE = _STORAGE + "481.1"
 _DICOMDIR = "1.2.840.10008.1.3.10"
-_MODALITIES = (
+IMAGELESS_MODALITIES = (
     "SR", "SEG", "PR", "KO", "REG", "RTSTRUCT", "RTDOSE", "RTPLAN", "RTRECORD", "DOC", "ECG", "RWV", "FID",
     "PLAN",
 )  # fmt: skip
@@ -37,7 +37,7 @@ def left_out(source: Source) -> str:
         for prefix in sorted(_CLASSES, key=len, reverse=True):
             if number == prefix or number.startswith(prefix + "."):
                 return _CLASSES[prefix] + modality
-    if source.modality in _MODALITIES:
+    if source.modality in IMAGELESS_MODALITIES:
         return "no image to segment" + modality
     if source.pixels is None and source.sop_class and not source.sop_class.startswith(_STORAGE):
         return "a DICOM object without an image" + modality

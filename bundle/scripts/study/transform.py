@@ -5,7 +5,6 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
@@ -13,6 +12,7 @@ from monai.transforms import MapTransform
 from .case import Case, RefusedError
 from .find import find_cases
 from .fitness import Mode, judge
+from .grid import check_same_grid
 from .limits import Limits
 from .read import Warnings, read_case
 
@@ -51,7 +51,7 @@ class LoadStudyd(MapTransform):
             if first is None:
                 first = image
             else:
-                _check_same_grid(first, image)
+                check_same_grid(first, image)
             result[key] = image
         if self.source_key is not None and first is not None:
             result[self.source_key] = _same_voxels(first)
@@ -118,22 +118,3 @@ def single_case(path: str | Path, limits: Limits) -> Case:
         names = ", ".join(case.input for case in found.cases[:5])
         raise RefusedError(f"expected one case, found {len(found.cases)}: {names}; give one of them")
     return found.cases[0]
-
-
-def _check_same_grid(first: MetaTensor, other: MetaTensor) -> None:
-    names = f"{other.meta['filename_or_obj']} and {first.meta['filename_or_obj']}"
-    if first.shape[1:] != other.shape[1:]:
-        raise RefusedError(
-            f"{names}: shapes are {tuple(other.shape[1:])} and {tuple(first.shape[1:])}, expected the same "
-            "grid; resample one to the other"
-        )
-    a, b = np.asarray(first.affine, dtype=float), np.asarray(other.affine, dtype=float)
-    size = len(a) - 1
-    extent = np.array([[*corner, 1.0] for corner in np.ndindex(*[2] * size)])
-    extent[:, :-1] *= np.resize(np.array(first.shape[1:]), size)
-    apart = float(np.abs(extent @ (a - b).T).max())
-    spacing = float(np.linalg.norm(a[:-1, :-1], axis=0).min())
-    if apart > max(0.1 * spacing, 0.02):
-        raise RefusedError(
-            f"{names}: their affines lie {apart:.4g} mm apart; resample one to the other's grid"
-        )

@@ -1,0 +1,148 @@
+"""The series that a query to a DICOMweb server finds, retrieved one after another as files."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .address import parse_address
+from .case import Case, RefusedError
+from .find import Found, search
+from .limits import DEFAULT_LIMITS, Limits
+from .privacy import digest
+from .selection import parse_selection
+from .server import Listed, Server, is_uid, value
+from .sop import IMAGELESS_MODALITIES
+
+_WHO = ("PatientID", "PatientName", "PatientBirthDate")
+
+
+@dataclass(frozen=True)
+class RemoteSeries:
+    """A series as a server lists it.
+
+    Attributes:
+        study: StudyInstanceUID.
+        uid: SeriesInstanceUID.
+        who: what the server lists of the patient's identity.
+    """
+
+    study: str
+    uid: str
+    who: tuple[str, ...] = field(repr=False)
+
+    @property
+    def case_id(self) -> str:
+        """The id that the series has in a folder, too."""
+        return f"series-{digest(self.uid)}"
+
+    def case(self, root: Path = Path("no folder")) -> Case:
+        """The series as one case without files, to account for it where it is not, or not yet, retrieved."""
+        return Case(self.case_id, "dicom", self.uid, (), root)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a server holds of a series.
+
+    Attributes:
+        instances: SOPInstanceUIDs, sorted.
+        sha256: of them and of the patient's identity.
+    """
+
+    instances: list[str]
+    sha256: str
+
+
+class Archive:
+    """The image series that a query finds.
+
+    Args:
+        url: the query, see :func:`parse_address`.
+        series: which of them are wanted, by what their files say, as for :func:`find_cases`.
+        limits: caps on untrusted input.
+        plain_http: allow a host other than this machine without encryption.
+
+    Attributes:
+        server: that was asked.
+        series: the image series, to be retrieved.
+        refused: series that cannot be asked for, with the reason.
+        notices: what was left out, a sentence each.
+
+    Raises:
+        ValueError: the URL, the selection or the credentials in the environment are malformed.
+        RefusedError: the query finds no image series.
+        ServerError: the server does not answer, or refuses.
+        RuntimeError: dicomweb-client is not installed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        series: str | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        plain_http: bool = False,
+    ) -> None:
+        address = parse_address(url, plain_http)
+        parse_selection(series)
+        self._selection, self._limits = series, limits
+        self.server = Server(address.url)
+        listed = self.server.search_series(
+            address.filters, ("StudyInstanceUID", "SeriesInstanceUID", "Modality", *_WHO)
+        )
+        images = [entry for entry in listed if value(entry, "Modality") not in IMAGELESS_MODALITIES]
+        self.notices = tuple(_passed_over(entry) for entry in listed if entry not in images)
+        known = [_series(entry) for entry in images]
+        count = Counter(one.uid for one in known)
+        reasons = [(one, _unfit(one, count[one.uid])) for one in known]
+        self.series = tuple(one for one, reason in reasons if not reason)
+        self.refused = tuple((one.case(), reason) for one, reason in reasons if reason)
+        if not known:
+            raise RefusedError(
+                f"the query finds no image series among {len(listed)} series at {address.url}: check its "
+                f"keywords ({', '.join(address.filters) or 'none given'}) and what the server holds"
+            )
+
+    def look_up(self, series: RemoteSeries) -> Listing:
+        """Ask what the server holds of a series, without retrieving it.
+
+        Raises:
+            ServerError: after several tries.
+        """
+        instances = self.server.instances(series.study, series.uid)
+        text = "\n".join((series.study, series.uid, *series.who, *instances))
+        return Listing(instances, hashlib.sha256(text.encode()).hexdigest())
+
+    def retrieve(self, series: RemoteSeries, listing: Listing, folder: Path) -> Found:
+        """Write a series into an empty folder and search that, as :func:`find_cases` does.
+
+        Returns:
+            No case at all where the series holds no image or is not wanted; the notices say why.
+
+        Raises:
+            ServerError: after several tries.
+            RefusedError: it has too many files.
+            OSError: the folder cannot be written.
+        """
+        into = folder / series.uid
+        into.mkdir()
+        self.server.retrieve(series.study, series.uid, listing.instances, into)
+        return search(folder, self._selection, self._limits)
+
+
+def _series(entry: Listed) -> RemoteSeries:
+    who = tuple(value(entry, keyword) for keyword in _WHO)
+    return RemoteSeries(value(entry, "StudyInstanceUID"), value(entry, "SeriesInstanceUID"), who)
+
+
+def _unfit(series: RemoteSeries, count: int) -> str:
+    """Why a series cannot be asked for, or ``""``."""
+    if not (is_uid(series.study) and is_uid(series.uid)):
+        return "the server lists the series without a valid StudyInstanceUID and SeriesInstanceUID; mend it there"
+    if count > 1:
+        return f"the server lists the series in {count} studies; mend it there"
+    return ""
+
+
+def _passed_over(entry: Listed) -> str:
+    return f"{value(entry, 'SeriesInstanceUID')}: left out, no image to segment (Modality {value(entry, 'Modality')})"

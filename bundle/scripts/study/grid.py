@@ -1,0 +1,30 @@
+"""Whether two images lie on one grid."""
+
+import numpy as np
+from monai.data import MetaTensor
+
+from .case import RefusedError
+
+
+def check_same_grid(first: MetaTensor, other: MetaTensor) -> None:
+    """Compare shapes and affines.
+
+    Raises:
+        RefusedError: they differ by more than a tenth of a voxel.
+    """
+    names = f"{other.meta['filename_or_obj']} and {first.meta['filename_or_obj']}"
+    if first.shape[1:] != other.shape[1:]:
+        raise RefusedError(
+            f"{names}: shapes are {tuple(other.shape[1:])} and {tuple(first.shape[1:])}, expected the same "
+            "grid; resample one to the other"
+        )
+    a, b = np.asarray(first.affine, dtype=float), np.asarray(other.affine, dtype=float)
+    size = len(a) - 1
+    extent = np.array([[*corner, 1.0] for corner in np.ndindex(*[2] * size)])
+    extent[:, :-1] *= np.resize(np.array(first.shape[1:]), size)
+    apart = float(np.abs(extent @ (a - b).T).max())
+    spacing = float(np.linalg.norm(a[:-1, :-1], axis=0).min())
+    if apart > max(0.1 * spacing, 0.02):
+        raise RefusedError(
+            f"{names}: their affines lie {apart:.4g} mm apart; resample one to the other's grid"
+        )

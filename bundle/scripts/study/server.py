@@ -1,0 +1,317 @@
+"""A DICOMweb server: search (QIDO-RS), retrieve (WADO-RS) and store (STOW-RS), errors as plain sentences."""
+
+import logging
+import mmap
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from email.message import Message
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydicom
+from pydicom.datadict import tag_for_keyword
+from pydicom.filereader import read_file_meta_info
+
+from .address import PASSWORD, TOKEN, USER
+from .quiet import quiet
+
+logger = logging.getLogger("mcanet")
+
+PAUSES = (1.0, 2.0, 4.0)  # seconds before each further try
+TIMEOUT = (10.0, 120.0)  # seconds to connect, and without a byte
+_TRANSIENT = (408, 429, 500, 502, 503, 504)
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+_T = TypeVar("_T")
+
+Listed = dict[str, Any]  # DICOM JSON: {tag: {"vr": …, "Value": […]}}
+
+
+class ServerError(OSError):
+    """The server or the way to it failed; the message holds neither query nor credentials.
+
+    Args:
+        words: what is wrong and what to do.
+        transient: whether another try may do better.
+    """
+
+    def __init__(self, words: str, transient: bool = False) -> None:
+        super().__init__(words)
+        self.transient = transient
+
+
+class Server:
+    """A connection; credentials come from the environment.
+
+    Args:
+        url: root of the service.
+
+    Raises:
+        RuntimeError: dicomweb-client is not installed.
+        ValueError: the credentials in the environment are incomplete.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            import requests
+            from dicomweb_client import DICOMwebClient
+        except ImportError:
+            raise RuntimeError("DICOMweb needs dicomweb-client: pip install dicomweb-client") from None
+        logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL)  # it repeats whatever the server says
+        self.url = url
+        self._session = requests.Session()
+        self._session.auth = _signer()
+        self._session.max_redirects = 0  # credentials and images go to the named server and to no other
+        self._client = DICOMwebClient(url, session=self._session, timeout=TIMEOUT)
+        self._client.set_http_retry_params(retry=False)
+
+    def search_series(self, filters: dict[str, str], fields: tuple[str, ...]) -> list[Listed]:
+        """What the server lists of all series that a query finds.
+
+        Raises:
+            ServerError: it does not answer, refuses, or passes over a filter.
+        """
+
+        def page(offset: int) -> list[Listed]:
+            return self._client.search_for_series(
+                fields=[*fields, *filters], search_filters=dict(filters), offset=offset
+            )
+
+        with self._plainly():
+            found = _all_pages(page, ("StudyInstanceUID", "SeriesInstanceUID"))
+        for keyword, wanted in filters.items():
+            if any(_contradicts(keyword, wanted, value(entry, keyword)) for entry in found):
+                raise ServerError(
+                    f"the server does not search by {keyword}, or not for such a value: leave it out of the query "
+                    "and narrow with --series"
+                )
+        return found
+
+    def instances(self, study: str, series: str) -> list[str]:
+        """Sorted SOPInstanceUIDs of a series; none where there is no such series.
+
+        Raises:
+            ServerError: after several tries.
+        """
+
+        def page(offset: int) -> list[Listed]:
+            return self._client.search_for_instances(study, series, fields=["SOPInstanceUID"], offset=offset)
+
+        def search() -> list[str]:
+            with self._plainly():
+                return sorted(
+                    value(entry, "SOPInstanceUID") for entry in _all_pages(page, ("SOPInstanceUID",))
+                )
+
+        return _patiently(search)
+
+    def retrieve(self, study: str, series: str, instances: list[str], folder: Path) -> None:
+        """Write the instances of a series into an empty folder, byte by byte as the server sends them.
+
+        Args:
+            study: StudyInstanceUID.
+            series: SeriesInstanceUID.
+            instances: what must come, as :meth:`instances` gives it.
+            folder: gets ``<SOPInstanceUID>.dcm``.
+
+        Raises:
+            ServerError: after several tries, or not all instances came.
+            OSError: the folder cannot be written.
+        """
+        _patiently(lambda: self._retrieve(study, series, instances, folder))
+
+    def _retrieve(self, study: str, series: str, instances: list[str], folder: Path) -> None:
+        # Not the client's iter_series: it takes an answer that broke off for a whole one, and encodes anew.
+        for file in folder.iterdir():  # of an earlier try
+            file.unlink()
+        body = folder / "body"
+        url = f"{self.url}/studies/{study}/series/{series}"
+        with (
+            self._plainly(),
+            self._session.get(url, headers={"Accept": _ACCEPT}, stream=True, timeout=TIMEOUT) as answer,
+        ):
+            answer.raise_for_status()
+            boundary = _boundary(answer.headers.get("Content-Type", ""))
+            with open(body, "wb") as opened:
+                for chunk in answer.iter_content(2**20):
+                    opened.write(chunk)
+        came = {_write_instance(part, folder) for part in _parts(body, boundary)}
+        body.unlink()
+        if came != set(instances):
+            raise ServerError(
+                f"the server lists {len(instances)} instances of the series and sent {len(came & set(instances))} of "
+                f"them and {len(came - set(instances))} others: it may still be receiving it; run again",
+                transient=True,
+            )
+
+    def store(self, file: Path) -> None:
+        """Store a DICOM file, unless the server has it already.
+
+        Raises:
+            ServerError: it was not stored, or it is unknown whether it was.
+        """
+        dataset = pydicom.dcmread(file)
+        place = (dataset.StudyInstanceUID, dataset.SeriesInstanceUID)
+
+        def send() -> None:
+            if dataset.SOPInstanceUID in self.instances(*place):  # an answer may have been lost
+                return
+            with self._plainly():
+                answer = self._client.store_instances([dataset])
+            if answer.get("FailedSOPSequence"):
+                failure = answer.FailedSOPSequence[0].get("FailureReason", "unknown")
+                raise ServerError(f"the server does not take {file.name} (failure reason {failure})")
+
+        _patiently(send)
+
+    @contextmanager
+    def _plainly(self) -> Iterator[None]:
+        """Reword what goes wrong: the text of requests' errors quotes the query.
+
+        Raises:
+            ServerError: in place of every error but those of the disk.
+        """
+        import requests
+
+        at = f"the server at {self.url}"
+        try:
+            yield
+        except requests.HTTPError as error:
+            status = getattr(error.response, "status_code", 0)
+            raise ServerError(f"{at} {_meaning(status)}", status in _TRANSIENT) from None
+        except requests.TooManyRedirects:
+            raise ServerError(f"{at} points to another address: give that one") from None
+        except requests.exceptions.SSLError:
+            raise ServerError(
+                f"the certificate of {at} is not trusted: name its authority's file in REQUESTS_CA_BUNDLE"
+            ) from None
+        except (requests.exceptions.JSONDecodeError, ValueError, KeyError, TypeError, AttributeError):
+            raise ServerError(f"{at} does not answer as DICOMweb does: check the path in the URL") from None
+        except requests.RequestException as error:
+            raise ServerError(
+                f"{at} cannot be reached, or the connection broke off ({type(error).__name__}): check that it runs, "
+                "its host and port, then run again",
+                transient=True,
+            ) from None
+
+
+def value(entry: Listed, keyword: str) -> str:
+    """The first value of an attribute as text, ``""`` where there is none."""
+    values = entry.get(f"{tag_for_keyword(keyword):08X}", {}).get("Value") or [""]
+    return str(values[0].get("Alphabetic", "") if isinstance(values[0], dict) else values[0])
+
+
+def is_uid(text: str) -> bool:
+    """Whether a text is a UID, and so a safe file name."""
+    return len(text) <= 64 and _UID.fullmatch(text) is not None
+
+
+def _signer() -> Callable[[Any], Any]:
+    """What signs every request; never None, for which requests would look into a .netrc file."""
+    from requests.auth import HTTPBasicAuth
+
+    user, password, token = (os.environ.get(name, "") for name in (USER, PASSWORD, TOKEN))
+    if bool(user) != bool(password) or (user and token):
+        raise ValueError(f"set both {USER} and {PASSWORD}, or {TOKEN} alone, in the environment")
+    basic = HTTPBasicAuth(user.encode(), password.encode())
+
+    def sign(request: Any) -> Any:
+        # Quoted or not means the same, but Orthanc's plug-in 1.7 knows no quoted wildcards and lists.
+        request.url = request.url.replace("%2A", "*").replace("%2C", ",")
+        if token:
+            request.headers["Authorization"] = f"Bearer {token}"
+        return basic(request) if user else request
+
+    return sign
+
+
+def _all_pages(page: Callable[[int], list[Listed]], key: tuple[str, ...]) -> list[Listed]:
+    """All pages of an answer, until one brings nothing new: some servers take no offset."""
+    found: dict[tuple[str, ...], Listed] = {}
+    while True:
+        before = len(found)
+        for entry in page(before):
+            found.setdefault(tuple(value(entry, keyword) for keyword in key), entry)
+        if len(found) == before:
+            return list(found.values())
+
+
+def _contradicts(keyword: str, wanted: str, found: str) -> bool:
+    """Whether an attribute that the server lists shows that it did not filter; names match too freely to tell."""
+    if not found or set("*?\\") & set(wanted) or keyword.endswith(("Name", "Date", "Time")):
+        return False
+    allowed = wanted.split(",") if keyword.endswith("UID") else [wanted]
+    return found.strip().casefold() not in [text.strip().casefold() for text in allowed]
+
+
+def _patiently(action: Callable[[], _T]) -> _T:
+    """The action's result, tried again after each pause while its errors are transient."""
+    for pause in PAUSES:
+        try:
+            return action()
+        except ServerError as error:
+            if not error.transient:
+                raise
+            logger.info("%s; trying again in %g s", error, pause)
+            time.sleep(pause)
+    return action()
+
+
+def _meaning(status: int) -> str:
+    """What an HTTP status means to the user."""
+    if status in (401, 403):
+        return (
+            f"refuses access (status {status}): check {USER} and {PASSWORD}, or {TOKEN}, in the environment"
+        )
+    if status == 404:
+        return "has nothing there (status 404): check the path in the URL, such as /dicom-web"
+    return f"answers with status {status}: look into its log"
+
+
+def _boundary(content_type: str) -> bytes:
+    """What separates the parts of a multipart answer."""
+    message = Message()
+    message["Content-Type"] = content_type
+    boundary = message.get_boundary()
+    if message.get_content_type() != "multipart/related" or not boundary:
+        raise ValueError(f"expected multipart/related, received {content_type!r}")
+    return boundary.encode()
+
+
+def _parts(body: Path, boundary: bytes) -> Iterator[bytes]:
+    """The parts of a multipart answer, one at a time.
+
+    Raises:
+        ServerError: it ends before its closing mark.
+    """
+    mark = b"--" + boundary
+    if body.stat().st_size:
+        with open(body, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            at = data.find(mark)
+            while at >= 0:
+                at += len(mark)
+                if data[at : at + 2] == b"--":
+                    return
+                start, at = data.find(b"\r\n\r\n", at), data.find(b"\r\n" + mark, at)
+                if at >= 0:
+                    yield data[start + 4 : at]
+                    at += 2
+    raise ServerError("the connection broke off in the middle of a series: run again", transient=True)
+
+
+def _write_instance(part: bytes, folder: Path) -> str:
+    """Write one instance under its SOPInstanceUID, which is given back."""
+    file = folder / "instance"
+    file.write_bytes(part)
+    try:
+        with quiet():
+            uid = str(read_file_meta_info(file).MediaStorageSOPInstanceUID)
+    except Exception:
+        uid = ""
+    if not is_uid(uid):
+        raise ServerError("the server sent something that is no DICOM file: look into its log")
+    os.replace(file, folder / f"{uid}.dcm")
+    return uid

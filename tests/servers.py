@@ -1,0 +1,202 @@
+"""Servers that tests talk to, started for a test on free ports of this machine and stopped by process id."""
+
+import json
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+PLUGIN = "libOrthancDicomWeb.so"
+PLACES = ("/usr/share/orthanc/plugins", "/usr/lib/orthanc", "/usr/local/share/orthanc/plugins")
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def orthanc(storage: Path, users: Mapping[str, str] | None = None) -> Iterator[str]:
+    """A running Orthanc; its base URL, DICOMweb being under ``/dicom-web``. Skips where there is none.
+
+    Args:
+        storage: folder for its images; a later server on it has them still.
+        users: names and passwords, if it shall ask for them.
+    """
+    port = free_port()
+    process = start_orthanc(storage, port, users)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def start_orthanc(
+    storage: Path, port: int, users: Mapping[str, str] | None = None, **settings: object
+) -> subprocess.Popen[bytes]:
+    """Orthanc as a process that answers on ``port``; whoever calls ends it. Skips where there is none.
+
+    Args:
+        storage: folder for its images, its configuration and its log.
+        port: of HTTP; DICOM's own protocol stays off.
+        users: names and passwords, if it shall ask for them.
+        settings: more of Orthanc's configuration.
+    """
+    program = shutil.which("Orthanc")
+    plugin = next((file for place in PLACES if (file := Path(place) / PLUGIN).exists()), None)
+    if program is None or plugin is None:
+        pytest.skip("needs Orthanc with DICOMweb: apt-get install orthanc orthanc-dicomweb")
+    storage.mkdir(parents=True, exist_ok=True)
+    configuration = {
+        "Name": "tests",
+        "StorageDirectory": str(storage / "images"),
+        "IndexDirectory": str(storage / "images"),
+        "HttpPort": port,
+        "DicomServerEnabled": False,
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": bool(users),
+        "RegisteredUsers": dict(users or {}),
+        "Plugins": [str(plugin)],
+        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+        **settings,
+    }
+    (storage / "orthanc.json").write_text(json.dumps(configuration))
+    with open(storage / "orthanc.log", "ab") as log:
+        process = subprocess.Popen([program, str(storage / "orthanc.json")], stdout=log, stderr=log)
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/dicom-web/studies?limit=1", process, storage / "orthanc.log")
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return process
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 60) -> None:
+    """Return once a server answers, whatever it answers.
+
+    Raises:
+        RuntimeError: it ended, or is silent for too long.
+    """
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError(f"Orthanc does not answer: {log.read_text(errors='replace')[-1000:]}")
+
+
+class Gate:
+    """A way to another server that notes what goes through, and fails on demand.
+
+    Attributes:
+        url: base URL on this side.
+        target: base URL of the server itself.
+        seen: ``METHOD /path?query`` of every request.
+        page: how many matches an answer to a search holds at most.
+    """
+
+    def __init__(self, url: str, target: str) -> None:
+        self.url, self.target = url, target
+        self.seen: list[str] = []
+        self.page: int | None = None
+        self._rules: list[tuple[re.Pattern[str], str | int, int]] = []
+
+    def fail(self, pattern: str, how: str | int, times: int = 1000) -> None:
+        """Have coming requests fail that match: answered with a status, cut off ``half``, or ``lost`` on return."""
+        self._rules.append((re.compile(pattern), how, times))
+
+    def open(self) -> None:
+        """Forget what was seen, and fail no more."""
+        self._rules.clear()
+        self.seen.clear()
+
+    def fault(self, request: str) -> str | int | None:
+        """How a request fails, or None."""
+        self.seen.append(request)
+        for index, (pattern, how, times) in enumerate(self._rules):
+            if times and pattern.search(request):
+                self._rules[index] = (pattern, how, times - 1)
+                return how
+        return None
+
+
+@contextmanager
+def gate(target: str, certificate: Path | None = None) -> Iterator[Gate]:
+    """A :class:`Gate` before the server at ``target``; https with a file of certificate and key."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._forward(None)
+
+        def do_POST(self) -> None:
+            self._forward(self.rfile.read(int(self.headers["Content-Length"])))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def _forward(self, body: bytes | None) -> None:
+            fault = way.fault(f"{self.command} {self.path}")
+            if isinstance(fault, int):
+                self.send_response(fault)
+                self.send_header("Location", target + self.path)
+                self.end_headers()
+                return
+            headers = {
+                name: text
+                for name, text in self.headers.items()
+                if name not in ("Host", "Connection", "Accept-Encoding")
+            }
+            page = f"&limit={way.page}" if way.page and "?" in self.path else ""
+            request = urllib.request.Request(target + self.path + page, body, headers, method=self.command)
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    status, kind, content = answer.status, answer.headers["Content-Type"], answer.read()
+            except urllib.error.HTTPError as error:
+                status, kind, content = error.code, error.headers["Content-Type"], error.read()
+            except OSError:
+                status, kind, content = 502, None, b""
+            if fault != "lost":
+                self.send_response(status)
+                self.send_header("Content-Type", kind or "text/plain")
+                self.end_headers()  # without a length, as Orthanc sends series: only their end tells that they are whole
+                self.wfile.write(content[: len(content) // 2] if fault == "half" else content)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    way = Gate(f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}", target)
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield way
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def upload(url: str, folder: Path) -> None:
+    """Give Orthanc every DICOM file of a folder."""
+    for file in sorted(folder.rglob("*.dcm")):
+        urllib.request.urlopen(
+            urllib.request.Request(f"{url}/instances", file.read_bytes()), timeout=30
+        ).close()
