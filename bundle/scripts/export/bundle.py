@@ -1,0 +1,115 @@
+"""The folder of an exported bundle: whole, or not there."""
+
+import copy
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn as nn
+from monai.bundle import ConfigParser
+
+from .. import BUNDLE_ROOT
+from ..inference import open_network
+from ..plain_exit import plain_exit
+from ..results.staging import staged
+from .configs import CONFIGS, WORKFLOWS, flat_config, task_settings
+from .metadata import task_metadata
+from .model_card import hub_card, model_card
+
+
+@plain_exit("cannot export the task")
+def export_bundle(
+    output_dir: str | Path, task_file: str | Path | None = None, ckpt_path: str | Path | None = None
+) -> Path:
+    """Write a bundle that runs, checks and serves without this one.
+
+    Args:
+        output_dir: folder to make; an empty one may be there already.
+        task_file: the task's overlay; None for the default task.
+        ckpt_path: its weights; None takes the overlay's ``ckpt_path``, else ``models/tasks/<task>.pt``.
+
+    Returns:
+        ``output_dir``.
+
+    Raises:
+        SystemExit: the folder holds files, the weights are missing or do not fit, or the overlay cannot stand
+            alone; nothing is written.
+    """
+    output_dir = Path(output_dir).absolute()
+    if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
+        raise FileExistsError(f"{str(output_dir)!r} is not an empty folder: name a new one")
+    task_file = None if task_file is None else Path(task_file)
+    configs = {workflow: flat_config(workflow, task_file) for workflow in WORKFLOWS}
+    metadata = task_metadata(configs["inference"], task_file)
+    network = _network(configs["inference"], ckpt_path or _weights(task_file))
+    output_dir.parent.mkdir(parents=True, exist_ok=True)
+    with staged(output_dir) as folder:
+        _write_configs(folder / "configs", {**configs, "metadata": metadata})
+        (folder / "models").mkdir()
+        torch.save(network.state_dict(), folder / "models" / "model.pt")
+        _write_docs(folder, metadata, configs, task_file)
+        shutil.copyfile(BUNDLE_ROOT / "LICENSE", folder / "LICENSE")
+        shutil.copytree(
+            BUNDLE_ROOT / "scripts", folder / "scripts", ignore=shutil.ignore_patterns("__pycache__")
+        )
+    return output_dir
+
+
+def _weights(task_file: Path | None) -> str | Path:
+    """The weights that a task names, or those that lie where tasks keep theirs.
+
+    Raises:
+        ValueError: the task is an ensemble.
+    """
+    if task_file is None:
+        return BUNDLE_ROOT / "models" / "model.pt"
+    settings = task_settings(task_file)
+    if settings.get("ckpt_path") is None:
+        return BUNDLE_ROOT / "models" / "tasks" / f"{task_file.stem}.pt"
+    parser = ConfigParser({"bundle_root": str(BUNDLE_ROOT), "ckpt_path": settings["ckpt_path"]})
+    named = parser.get_parsed_content("ckpt_path")
+    if not isinstance(named, str):
+        raise ValueError(
+            f"{str(task_file)!r}: a bundle holds one file of weights, ckpt_path is {named!r}: "
+            "name one with --ckpt_path"
+        )
+    return named
+
+
+def _network(config: Mapping[str, Any], ckpt_path: str | Path) -> nn.Module:
+    """The configured network with its weights, which fit in every name and shape."""
+    sys.path.insert(0, str(BUNDLE_ROOT))  # the configuration names the network `scripts.…`
+    try:
+        network = ConfigParser(copy.deepcopy(dict(config))).get_parsed_content("network_def")
+    finally:
+        sys.path.remove(str(BUNDLE_ROOT))
+    return open_network(network, ckpt_path)
+
+
+def _write_configs(folder: Path, written: Mapping[str, Mapping[str, Any]]) -> None:
+    """The bundle's configuration files, those of ``written`` in place of its own."""
+    folder.mkdir()
+    for file in CONFIGS.iterdir():
+        if file.is_file():
+            shutil.copyfile(file, folder / file.name)
+    for name, config in written.items():
+        (folder / f"{name}.json").write_text(json.dumps(config, indent=4) + "\n")
+
+
+def _write_docs(
+    folder: Path, metadata: Mapping[str, Any], configs: Mapping[str, Any], task_file: Path | None
+) -> None:
+    """The model card, as the model zoo and as the Hugging Face Hub want it, and the licence of the data."""
+    if task_file is None:
+        shutil.copytree(BUNDLE_ROOT / "docs", folder / "docs")
+    else:
+        (folder / "docs").mkdir()
+        (folder / "docs" / "README.md").write_text(model_card(metadata, configs), encoding="utf-8")
+        licence = metadata.get("data_license", "The licence of the training data was not stated.")
+        (folder / "docs" / "data_license.txt").write_text(f"{licence}\n", encoding="utf-8")
+    card = (folder / "docs" / "README.md").read_text(encoding="utf-8")
+    (folder / "README.md").write_text(hub_card(card, metadata), encoding="utf-8")

@@ -1,0 +1,115 @@
+"""metadata.json of a task: what the bundle says of every task, and what its settings say of this one."""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from ..results import Label, label_table
+from .configs import CONFIGS, refuse_paths, task_settings
+
+# What the bundle's own metadata.json says of the default task and its data.
+OF_DEFAULT_TASK = ("data_source", "data_type", "image_classes", "eval_metrics")
+REFERENCES_OF_NETWORK = 2
+SETTINGS = ("in_channels", "out_channels", "context", "roi_size", "fitness_rules", "labels", "variant")
+
+
+def task_metadata(config: Mapping[str, Any], task_file: Path | None = None) -> dict[str, Any]:
+    """The metadata of a task.
+
+    Args:
+        config: the task's inference configuration, see :func:`flat_config`.
+        task_file: the task's overlay, whose ``_meta_`` says what settings cannot (``name``, ``task``,
+            ``description``, ``data_source``, ``data_license``, ``eval_metrics``, ``references``, …); None
+            for the default task.
+
+    Raises:
+        ValueError: labels, channels and context do not fit each other, or ``_meta_`` is malformed or holds
+            a path.
+    """
+    parser = ConfigParser(copy.deepcopy(dict(config)))
+    settings = {name: parser.get_parsed_content(name) for name in SETTINGS}
+    labels = label_table(settings["labels"])
+    metadata = ConfigParser.load_config_file(CONFIGS / "metadata.json")
+    formats = metadata["network_data_format"]
+    formats["inputs"]["image"] |= _image(settings)
+    formats["outputs"]["pred"] |= _prediction(settings, labels)
+    if not formats["inputs"]["image"]["modality"]:
+        del formats["inputs"]["image"]["modality"]
+    if task_file is not None:
+        own = {key: value for key, value in metadata.items() if key not in OF_DEFAULT_TASK}
+        metadata = {
+            **own,
+            **_of_task(own, settings["variant"], labels, task_file),
+            "network_data_format": formats,
+        }
+    return metadata
+
+
+def _of_task(
+    own: Mapping[str, Any], variant: str, labels: tuple[Label, ...], task_file: Path
+) -> dict[str, Any]:
+    """What an overlay says of its task, or what follows from its labels."""
+    given = task_settings(task_file).get("_meta_", {})
+    for key, kind in (("references", list), ("eval_metrics", dict)):
+        if not isinstance(given.get(key, kind()), kind):
+            raise ValueError(f"{str(task_file)!r}: {key} must be a {kind.__name__}, got {given[key]!r}")
+    refuse_paths(given, task_file)
+    return {
+        "name": f"MCANet {task_file.stem}",
+        "description": f"MCANet ({variant}: multi-scale cross-axis attention over an MSCAN encoder), which "
+        "segments medical volumes slice by slice, and pictures",
+        "task": "Segmentation of " + ", ".join(label.name for label in labels),
+        "label_classes": "single channel: 0 background, "
+        + ", ".join(f"{label.value} {label.name}" for label in labels),
+        **given,
+        "references": own["references"][:REFERENCES_OF_NETWORK] + given.get("references", []),
+    }
+
+
+def _image(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the network takes: a slice with its neighbours, offset before image channel."""
+    offsets = range(-settings["context"], settings["context"] + 1)
+    channels, rest = divmod(settings["in_channels"], len(offsets))
+    if rest or not channels:
+        raise ValueError(
+            f"in_channels is {settings['in_channels']}, but context {settings['context']} makes "
+            f"{len(offsets)} channels of each of the image's"
+        )
+    near = {-1: "previous slice", 0: "slice", 1: "next slice"}
+    names = [
+        near.get(offset, f"slice {offset:+d}") + (f", channel {channel}" if channels > 1 else "")
+        for offset in offsets
+        for channel in range(channels)
+    ]
+    rules = settings["fitness_rules"] or {}
+    colour = rules.get("spatial_dims") == 2 and channels == 3
+    modality = ", ".join(rules.get("modality") or [])
+    return {
+        "format": "RGB" if colour else {"CT": "hounsfield"}.get(modality, "magnitude"),
+        "modality": modality,
+        **_shape(settings["roi_size"], names),
+    }
+
+
+def _prediction(settings: Mapping[str, Any], labels: tuple[Label, ...]) -> dict[str, Any]:
+    """What the network answers: one channel a value of the mask, or one for a single label."""
+    out_channels, values = settings["out_channels"], [label.value for label in labels]
+    if values != list(range(1, max(out_channels, 2))):
+        raise ValueError(
+            f"out_channels is {out_channels}, but the labels have the values {values}: every channel above the "
+            "background needs its label, counted from 1"
+        )
+    names = ["background", *(label.name for label in labels)]
+    return {**_shape(settings["roi_size"], names), "num_channels": out_channels}
+
+
+def _shape(roi_size: list[int] | None, names: list[str]) -> dict[str, Any]:
+    """Channels by name, and the patch; without one the network takes whole slices of any size."""
+    return {
+        "num_channels": len(names),
+        "spatial_shape": roi_size or ["32*n", "32*n"],
+        "channel_def": {str(i): name for i, name in enumerate(names)},
+    }

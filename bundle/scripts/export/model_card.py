@@ -1,0 +1,59 @@
+"""The model card: of a task in the model zoo's headings, and the same text as the Hugging Face Hub wants it."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import BUNDLE_ROOT
+
+_TEMPLATE = Path(__file__).with_name("model_card.md")
+
+
+def model_card(metadata: Mapping[str, Any], configs: Mapping[str, Any]) -> str:
+    """The card of a task that is not the default one, from what its metadata and its settings say.
+
+    Args:
+        metadata: see :func:`task_metadata`.
+        configs: "train" and "inference", see :func:`flat_config`.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
+    )
+    own = (BUNDLE_ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+        meta=metadata,
+        image=metadata["network_data_format"]["inputs"]["image"],
+        pred=metadata["network_data_format"]["outputs"]["pred"],
+        train=configs["train"],
+        inference=configs["inference"],
+        commands=_section(own, "Commands").replace("Task04_Hippocampus", "DATA"),
+    )
+
+
+def hub_card(card: str, metadata: Mapping[str, Any]) -> str:
+    """A model card under the front matter that the Hugging Face Hub reads.
+
+    Source: https://huggingface.co/docs/hub/model-cards
+    """
+    modality = metadata["network_data_format"]["inputs"]["image"].get("modality", "")
+    matter = {
+        "license": "apache-2.0",
+        "library_name": "monai",
+        "pipeline_tag": "image-segmentation",
+        "tags": ["monai", "medical", "mcanet", *modality.lower().replace(",", "").split()],
+        "metrics": list(metadata.get("eval_metrics", {})),
+    }
+    lines = [f"{key}: {json.dumps(value)}" for key, value in matter.items()]  # JSON is YAML
+    return "\n".join(["---", *lines, "---", card])
+
+
+def _section(card: str, heading: str) -> str:
+    """The text under a heading of the second level."""
+    found = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", card, re.MULTILINE | re.DOTALL)
+    if found is None:
+        raise ValueError(f"docs/README.md has no heading '## {heading}'")
+    return found[1].strip()
