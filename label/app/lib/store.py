@@ -1,0 +1,168 @@
+"""Where images and labels lie: labels are kept with the values of their task's table."""
+
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from mcanet.scripts.results import write_image
+from mcanet.scripts.study import LoadStudyd
+from monailabel.datastore.dicom import DICOMWebDatastore
+from monailabel.datastore.local import LocalDatastore
+from monailabel.datastore.utils.dicom import dicom_web_download_series, dicom_web_upload_dcm
+from monailabel.interfaces.datastore import DefaultLabelTag
+
+from .answer import answered
+from .segments import Tables, read_dicom, read_mask, task_of, temporary, to_values, write_dicom, write_mask
+
+logger = logging.getLogger("mcanet")
+FINAL = DefaultLabelTag.FINAL
+
+
+class FolderStore(LocalDatastore):
+    """A folder of NIfTI files and pictures."""
+
+    def __init__(self, *args: Any, tables: Tables, **kwargs: Any) -> None:
+        self.tables = tables
+        super().__init__(*args, **kwargs)
+
+    @answered()
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
+    ) -> str:
+        """Keep a label with its task; see :func:`by_table`.
+
+        Raises:
+            ValueError: its names are of no task.
+        """
+        task, file = by_table(label_filename, self.get_image_uri(image_id), label_info, self.tables)
+        saved = super().save_label(image_id, str(file), label_tag, {**label_info, "task": task})
+        discard(file)
+        return saved
+
+    def labelled(self, task: str) -> list[dict[str, str]]:
+        """The images whose final label is of a task, and those labels."""
+        return labelled(self, task)
+
+
+class PacsStore(DICOMWebDatastore):
+    """A DICOMweb server; series are read by our strict reader, and final labels are DICOM SEG of our writer."""
+
+    tables: Tables
+
+    def get_image_uri(self, image_id: str) -> str:
+        """The series as NIfTI.
+
+        Raises:
+            ValueError: the series is unfit, and why.
+        """
+        folder = self._series(image_id, self._datastore.image_path())
+        nifti = Path(self._datastore.image_path()).resolve() / f"{image_id}.nii.gz"
+        if not nifti.exists():
+            file = temporary(".nii.gz")
+            write_image(LoadStudyd("image")({"image": folder})["image"], file)
+            LocalDatastore.add_image(self, image_id, str(file), self._dicom_info(image_id))
+            discard(file)
+        return str(nifti)
+
+    def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
+        """A final label read from the server's SEG; an empty text for the SEG of another software's labels."""
+        if label_tag != FINAL or not image_id:
+            return str(LocalDatastore.get_label_uri(self, label_id, label_tag))
+        kept = LocalDatastore.get_label_uri(self, image_id, FINAL)
+        if kept and os.path.exists(kept):
+            return str(kept)
+        folder = self._series(label_id, self._datastore.label_path(FINAL))
+        try:
+            task, mask = read_dicom(next(folder.iterdir()), self._folder(image_id), self.tables)
+        except (ValueError, RuntimeError) as error:
+            logger.warning("SEG series %s is left out: %s", label_id, error)
+            return ""
+        file = write_mask(mask)
+        LocalDatastore.save_label(
+            self, image_id, str(file), FINAL, {**self._dicom_info(label_id), "task": task}
+        )
+        discard(file)
+        return str(LocalDatastore.get_label_uri(self, image_id, FINAL))
+
+    @answered()
+    def save_label(
+        self,
+        image_id: str,
+        label_filename: str,
+        label_tag: str,
+        label_info: dict[str, Any],
+        label_id: str = "",
+    ) -> str:
+        """Keep a label with its task, and send a final one to the server as DICOM SEG; see :func:`by_table`.
+
+        Raises:
+            ValueError: its names are of no task.
+        """
+        task, file = by_table(label_filename, self.get_image_uri(image_id), label_info, self.tables)
+        info = {**label_info, "task": task}
+        if label_tag == FINAL:
+            seg = Path(write_dicom(file, self._folder(image_id), self.tables[task]))
+            info["SeriesInstanceUID"] = dicom_web_upload_dcm(seg, self._client)
+            discard(seg)
+        saved = LocalDatastore.save_label(self, image_id, str(file), label_tag, info)
+        discard(file)
+        return str(saved)
+
+    def labelled(self, task: str) -> list[dict[str, str]]:
+        """The images whose final label is of a task, and those labels; new SEGs are fetched first."""
+        self._download_labeled_data()
+        return labelled(self, task)
+
+    def _folder(self, image_id: str) -> Path:
+        return Path(self._datastore.image_path()).resolve() / image_id
+
+    def _series(self, series_id: str, parent: str) -> Path:
+        """The folder of a series, fetched whole or not at all."""
+        folder = Path(parent).resolve() / series_id
+        if not folder.exists():
+            partial = folder.with_name(f".{series_id}.{os.getpid()}.part")
+            shutil.rmtree(partial, ignore_errors=True)
+            dicom_web_download_series(None, series_id, str(partial), self._client, self._fetch_by_frame)
+            os.replace(partial, folder)
+        return folder
+
+
+def by_table(file: str, image: str, info: dict[str, Any], tables: Tables) -> tuple[str, Path]:
+    """The task of a label, and a temporary copy with the values of the task's table.
+
+    Args:
+        file: the label; of an inference (``info`` holds "model") with the table's values already, of a viewer
+            with the places of its segments in ``info["label_info"]``, from 1, as 3D Slicer exports them.
+        image: that it belongs to.
+        info: what came with it.
+        tables: by task.
+
+    Raises:
+        ValueError: names are of no task, a value has no name, or the grids differ.
+    """
+    names = [segment["name"] for segment in info.get("label_info") or []]
+    task = info["model"] if "model" in info else task_of(names, tables)
+    mask = read_mask(file, image)
+    if names and "model" not in info:
+        mask.copy_(mask.new_tensor(to_values(mask.numpy(), names, tables[task])))
+    return task, write_mask(mask)
+
+
+def labelled(store: FolderStore | PacsStore, task: str) -> list[dict[str, str]]:
+    """The images whose final label is of a task, and those labels."""
+    only = next(iter(store.tables)) if len(store.tables) == 1 else None  # of a label that came with no task
+    return [
+        {
+            "image": LocalDatastore.get_image_uri(store, image_id),
+            "label": LocalDatastore.get_label_uri(store, image_id, FINAL),
+        }
+        for image_id in LocalDatastore.get_labeled_images(store)
+        if store.get_label_info(image_id, FINAL).get("task", only) == task
+    ]
+
+
+def discard(file: Path) -> None:
+    """Remove a temporary file and its folder."""
+    shutil.rmtree(file.parent)
