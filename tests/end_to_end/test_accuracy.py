@@ -8,7 +8,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from mcanet.scripts.training import decathlon_datalist
+from mcanet.scripts.training import labelled_datalist
 
 from ..conftest import DATA
 from .run import BUNDLE, mcanet
@@ -31,7 +31,7 @@ def mirrored(file: str, target: Path) -> None:
 @pytest.mark.parametrize("side", ["as they are", "mirrored"])
 def test_mean_dice_on_unseen_volumes_of_either_side(side: str, tmp_path: Path) -> None:
     pairs = []
-    for pair in decathlon_datalist(HIPPOCAMPUS, "test"):
+    for pair in labelled_datalist(HIPPOCAMPUS, "test"):
         name = Path(pair["image"]).name
         pairs.append({"image": f"imagesTr/{name}", "label": f"labelsTr/{name}"})
         for key in ("image", "label"):
@@ -48,10 +48,10 @@ def test_mean_dice_on_unseen_volumes_of_either_side(side: str, tmp_path: Path) -
         dice = [float(row["mean"]) for row in csv.DictReader(file)]
     assert len(dice) == 34
     print(f"{side}: mean Dice {np.mean(dice):.4f}")
-    assert np.mean(dice) >= 0.86  # what the shipped weights reach, less a margin; the goal is 0.875
+    assert np.mean(dice) >= 0.88  # the shipped weights reach 0.888 and 0.887
 
 
 def test_the_recorded_split_is_the_one_that_is_cut() -> None:
     recorded = json.loads((BUNDLE / "docs" / "hippocampus_split.json").read_text())
     for subset, names in recorded.items():
-        assert [Path(pair["image"]).name for pair in decathlon_datalist(HIPPOCAMPUS, subset)] == names
+        assert [Path(pair["image"]).name for pair in labelled_datalist(HIPPOCAMPUS, subset)] == names
