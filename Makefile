@@ -4,9 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready-$(shell cat pyproject.toml constraints.txt Makefile | cksum | cut -d' ' -f1)
 DEMO := .demo
+LABEL := .venv-label
+LABEL_READY := $(LABEL)/ready-$(shell cat label/requirements.txt label/mend.py | cksum | cut -d' ' -f1)
+LABEL_PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all lint format clean
+.PHONY: help env demo label test test-label test-zoo test-all lint format clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -29,8 +32,29 @@ demo: env ## segment both hippocampi of the MNI152 template, from DICOM
 	$(BIN)/python -W ignore -m monai.bundle run --config_file bundle/configs/inference.json --dataset_dir $(DEMO)/study --output_dir $(DEMO)/results --save_image true
 	$(BIN)/python demo/show_volumes.py $(DEMO)/results
 
+label: $(LABEL_READY) ## serve the bundle in MONAI Label with a sample study, for 3D Slicer
+	$(LABEL)/bin/python -W ignore label/prepare.py .label --address http://127.0.0.1:$(LABEL_PORT)
+	$(LABEL)/bin/python -W ignore -m monailabel.main start_server --app .label/app --studies .label/studies --host 127.0.0.1 --port $(LABEL_PORT)
+
+$(LABEL_READY): label/requirements.txt label/mend.py
+	$(PYTHON) -c 'import sys; sys.exit("MONAI Label needs Python 3.11 or 3.12, got " + sys.version if sys.version_info[:2] not in ((3, 11), (3, 12)) else 0)'
+	$(PYTHON) -m venv $(LABEL)
+	$(LABEL)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(LABEL)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement label/requirements.txt
+	$(LABEL)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(LABEL)/bin/python -c 'import pathlib, shutil, sysconfig; site = pathlib.Path(sysconfig.get_path("purelib")); shutil.copy("label/mend.py", site / "mcanet_label_mend.py"); (site / "mcanet_label_mend.pth").write_text("import mcanet_label_mend\n")'
+	rm -f $(LABEL)/ready-*
+	touch $@
+
 test: env ## the fast tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-label: env $(LABEL_READY) ## the tests on MONAI Label and Orthanc servers
+	test -x "$$(command -v Orthanc)" || { apt-get update --quiet=2 && apt-get install --quiet=2 --yes orthanc orthanc-dicomweb; } || echo "Orthanc could not be installed: its tests are skipped"
+	$(BIN)/python -m pytest -m label
+
+test-zoo: env ## what the MONAI model zoo checks, on this bundle and on exported ones
+	$(BIN)/python -m pytest -n 2 -m '' tests/zoo
 
 test-all: env ## the fast and the slow tests, and those on the labelled data where it is at hand
 	$(BIN)/python -m pytest -m 'not label'
@@ -44,5 +68,5 @@ format: env ## let ruff mend what it can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-clean: ## remove the environment and what the demo made
-	rm -rf $(VENV) $(DEMO)
+clean: ## remove the environments, and what the demo and MONAI Label made
+	rm -rf $(VENV) $(DEMO) $(LABEL) .label

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+DEFAULT_TASK = "hippocampus"  # the settings in the configs themselves
 OF_MONAI = {"run_id", "init_id", "final_id", "meta_file", "logging_file", "tracking", "args_file"}
 
 
@@ -19,10 +20,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv: arguments without the program's name; None takes those of the process.
     """
     arguments, overrides = parser().parse_known_args(argv)
-    config_files = [CONFIGS / arguments.config]
-    if arguments.task is not None:
-        config_files.append(task_file(arguments.task))
+    if arguments.command == "plan":
+        plan(arguments, overrides)
+        return
+    overlay = task_file(arguments.task)
+    if arguments.command == "export":
+        export(arguments, overrides, overlay)
+        return
+    config_files = [CONFIGS / arguments.config, *([overlay] if overlay else [])]
     refuse_unknown(overrides, config_files)
+    if arguments.command == "train" and arguments.output_dir is None:
+        arguments.output_dir = training_folder(overlay)
     places = {"dataset_dir": "dataset_dir", "output_dir": "output_dir", "ckpt_dir": "output_dir"}
     given = [
         f"--{setting}={value!r}"
@@ -48,7 +56,9 @@ def parser() -> argparse.ArgumentParser:
         name: str, text: str, config: str, *places: str, run_id: str | None = None
     ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        sub.add_argument("--task", help="name of a task, or a task file; default: hippocampus")
+        sub.add_argument(
+            "--task", default=DEFAULT_TASK, help=f"name of a task, or a task file; default: {DEFAULT_TASK}"
+        )
         sub.set_defaults(config=config, run_id=run_id, places=places)
         return sub
 
@@ -56,7 +66,9 @@ def parser() -> argparse.ArgumentParser:
         "segment", "segment a file, or every study in a folder", "inference.json", "dataset_dir", "output_dir"
     )
     segment.add_argument(
-        "dataset_dir", metavar="IN", help="DICOM, NIfTI or picture, or a folder of any mix of them"
+        "dataset_dir",
+        metavar="IN",
+        help="DICOM, NIfTI, picture, a folder of any mix of them, or a DICOMweb URL",
     )
     segment.add_argument("output_dir", metavar="OUT", help="folder for manifest.csv and one folder a case")
     check = command(
@@ -65,19 +77,18 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("dataset_dir", metavar="IN", help="as for segment")
     train = command(
         "train",
-        "train on a folder in the Decathlon layout",
+        "train on a folder of labelled data",
         "train.json",
         "dataset_dir",
         "output_dir",
         "ckpt_dir",
     )
-    train.add_argument("dataset_dir", metavar="DATA", help="folder with dataset.json")
+    train.add_argument("dataset_dir", metavar="DATA", help="labelled data, as for plan")
     train.add_argument(
         "output_dir",
         metavar="OUT",
         nargs="?",
-        default="mcanet_training",
-        help="folder for the weights and the log",
+        help="folder for the weights and the log; default: where the task looks for weights, or mcanet_training",
     )
     evaluate = command(
         "evaluate",
@@ -86,11 +97,51 @@ def parser() -> argparse.ArgumentParser:
         "dataset_dir",
         "output_dir",
     )
-    evaluate.add_argument("dataset_dir", metavar="DATA", help="folder with dataset.json")
+    evaluate.add_argument("dataset_dir", metavar="DATA", help="labelled data, as for plan")
     evaluate.add_argument(
         "output_dir", metavar="OUT", nargs="?", default="mcanet_evaluation", help="folder for the figures"
     )
+    planning = commands.add_parser("plan", help="write a task for your own data", allow_abbrev=False)
+    planning.add_argument(
+        "dataset_dir",
+        metavar="DATA",
+        help="labelled data: the Decathlon's layout, nnU-Net's, or images/ with masks/ or labels/",
+    )
+    planning.add_argument("-o", "--task_file", metavar="FILE", required=True, help="the task, FILE.json")
+    exporting = command("export", "write a stand-alone bundle of a task", "inference.json")
+    exporting.add_argument(
+        "-o", "--output_dir", metavar="DIR", required=True, help="the bundle's folder, to be made"
+    )
+    exporting.add_argument("--ckpt_path", help="its weights; default: what the task names, else models/tasks")
     return top
+
+
+def plan(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """Plan a task; the file that it writes is where settings are changed."""
+    if overrides:
+        raise SystemExit(
+            f"mcanet plan takes no {overrides[0]!r}: change the settings in the file that it writes"
+        )
+    from .planning import plan as write_plan  # here, as for export
+
+    write_plan(arguments.dataset_dir, arguments.task_file)
+
+
+def training_folder(overlay: Path | None) -> str:
+    """Where a training writes unless it is told: where the task looks for its weights."""
+    named = json.loads(overlay.read_text()).get("ckpt_path") if overlay else None
+    if isinstance(named, str) and not named.startswith(("$", "@", "%")) and Path(named).name == "model.pt":
+        return str(Path(named).parent)
+    return "mcanet_training"
+
+
+def export(arguments: argparse.Namespace, overrides: Sequence[str], overlay: Path | None) -> None:
+    """Export a task; it runs no workflow, so that no setting can be given besides."""
+    if overrides:
+        raise SystemExit(f"mcanet export takes no {overrides[0]!r}: put settings into the task's file")
+    from .export import export_bundle  # here, since it imports torch, which the other commands leave to MONAI
+
+    print(f"wrote {export_bundle(arguments.output_dir, overlay, arguments.ckpt_path)}")
 
 
 def refuse_unknown(overrides: Sequence[str], config_files: Sequence[Path]) -> None:
@@ -106,16 +157,18 @@ def refuse_unknown(overrides: Sequence[str], config_files: Sequence[Path]) -> No
             raise SystemExit(f"no setting {name!r}: expected one of {', '.join(sorted(settings))}")
 
 
-def task_file(task: str) -> Path:
-    """The configuration file of a task's name, or of a path.
+def task_file(task: str) -> Path | None:
+    """The configuration file of a task's name, or of a path; None for the default task.
 
     Raises:
         SystemExit: there is no such task.
     """
     known = {file.stem: file for file in sorted((CONFIGS / "tasks").glob("*.json"))}
+    if task == DEFAULT_TASK:
+        return None
     file = known.get(task, Path(task))
     if not file.is_file():
-        raise SystemExit(f"no task {task!r}: expected one of {sorted(known)} or a task file")
+        raise SystemExit(f"no task {task!r}: expected one of {[DEFAULT_TASK, *known]} or a task file")
     return file
 
 

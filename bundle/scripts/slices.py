@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from monai.data import MetaTensor
 
 SPACING_TOLERANCE = 0.01  # relative; below it a slice keeps its own grid
 
@@ -28,6 +29,19 @@ def with_context(volume: torch.Tensor, axis: int, indices: torch.Tensor, context
     near = (indices[:, None] + offsets).clamp(0, volume.shape[1 + axis] - 1)  # (N, 2 · context + 1)
     taken = volume.index_select(1 + axis, near.flatten().to(volume.device)).movedim(1 + axis, 0)
     return taken.unflatten(0, near.shape).flatten(1, 2)
+
+
+def spacing_of(image: torch.Tensor, spatial_dims: int) -> list[float]:
+    """The three spacings in mm of a volume, or of a batch on one grid.
+
+    Args:
+        image: (…, C, X, Y, Z), or (…, C, X, Y).
+        spatial_dims: 2 or 3; pictures, like plain tensors, count as 1 mm.
+    """
+    if spatial_dims == 2 or not isinstance(image, MetaTensor):
+        return [1.0, 1.0, 1.0]
+    affine = image.affine[0] if image.affine.ndim == 3 else image.affine
+    return torch.linalg.vector_norm(affine[:3, :3].double(), dim=0).tolist()
 
 
 def in_plane(values: Sequence[float], axis: int) -> tuple[float, float]:

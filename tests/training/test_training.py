@@ -9,7 +9,7 @@ from mcanet.scripts.networks import MCANet
 from mcanet.scripts.training import (
     AutocastInferer,
     RandSliceSamplesd,
-    decathlon_datalist,
+    labelled_datalist,
     open_datalist,
     parameter_groups,
 )
@@ -31,8 +31,8 @@ def test_split_is_whole_disjoint_and_repeatable(tmp_path: Path) -> None:
     names = [f"case_{i:03}.nii.gz" for i in range(20)]
     subsets = {}
     for subset in ("training", "validation", "test", "all"):
-        pairs = decathlon_datalist(decathlon(tmp_path, names), subset)
-        assert pairs == decathlon_datalist(decathlon(tmp_path, names[::-1]), subset)
+        pairs = labelled_datalist(decathlon(tmp_path, names), subset)
+        assert pairs == labelled_datalist(decathlon(tmp_path, names[::-1]), subset)
         subsets[subset] = [Path(pair["image"]).name for pair in pairs]
     assert sorted(subsets["training"] + subsets["validation"] + subsets["test"]) == subsets["all"] == names
     assert [len(subsets[k]) for k in ("training", "validation", "test")] == [15, 2, 3]
@@ -41,14 +41,16 @@ def test_split_is_whole_disjoint_and_repeatable(tmp_path: Path) -> None:
 
 def test_data_sets_that_cannot_be_used_say_why(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no dataset\.json in"):
-        decathlon_datalist(tmp_path, "training")
+        labelled_datalist(tmp_path, "training")
     with pytest.raises(ValueError, match="need at least 3 labelled cases .* got 2"):
-        decathlon_datalist(decathlon(tmp_path, ["a.nii.gz", "b.nii.gz"]), "training")
+        labelled_datalist(decathlon(tmp_path, ["a.nii.gz", "b.nii.gz"]), "training")
     with pytest.raises(ValueError, match="subset must be one of .* got 'tests'"):
-        decathlon_datalist(tmp_path, "tests")
+        labelled_datalist(tmp_path, "tests")
     (tmp_path / "labelsTr" / "b.nii.gz").unlink()
-    with pytest.raises(FileNotFoundError, match="lists 1 files that are missing, first .*b.nii.gz"):
-        decathlon_datalist(tmp_path, "all")
+    with pytest.raises(
+        FileNotFoundError, match="lists 1 pairs that are not whole, first b: ./labelsTr/b.nii.gz is missing"
+    ):
+        labelled_datalist(tmp_path, "all")
     with pytest.raises(SystemExit, match="cannot use the data set: .*missing"):
         open_datalist(tmp_path, "all")
 

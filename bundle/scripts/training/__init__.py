@@ -1,16 +1,29 @@
 """Training: which cases, which slices of them, at which rates."""
 
 from .autocast import AutocastInferer
-from .datalist import decathlon_datalist
+from .datalist import labelled_datalist
+from .layouts import Layout, Pair, read_layout
+from .map_labels import MapLabelsd, one_channel
 from .parameter_groups import parameter_groups
+from .refusals import NameRefused, open_dataset
 from .slice_samples import RandSliceSamplesd
 from .start import open_datalist, open_weights
+from .weight_average import WeightAverage, save_unvalidated
 
 __all__ = [
     "AutocastInferer",
+    "Layout",
+    "MapLabelsd",
+    "NameRefused",
+    "Pair",
     "RandSliceSamplesd",
-    "decathlon_datalist",
+    "WeightAverage",
+    "labelled_datalist",
+    "one_channel",
     "open_datalist",
+    "open_dataset",
     "open_weights",
     "parameter_groups",
+    "read_layout",
+    "save_unvalidated",
 ]

@@ -1,65 +1,87 @@
 """Which labelled cases train, validate and test."""
 
-import json
 import random
+import re
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
+
+from .layouts import Pair, read_layout
 
 FRACTIONS = {"validation": 0.1, "test": 0.15}  # the rest trains
 SUBSETS = ("training", "validation", "test", "all")
 
 
-def decathlon_datalist(dataset_dir: str | Path, subset: str, seed: int = 0) -> list[dict[str, Any]]:
-    """The labelled pairs of a Medical Segmentation Decathlon folder that belong to a subset.
+def labelled_datalist(
+    dataset_dir: str | Path,
+    subset: str,
+    case_groups: str | None = None,
+    folds: int | None = None,
+    fold: int = 0,
+    seed: int = 0,
+) -> list[dict[Hashable, Any]]:
+    """The labelled pairs of a folder that belong to a subset.
 
-    The names, sorted, are shuffled by ``seed`` and cut, so that the same folder always splits alike.
+    The cases, sorted, are shuffled by ``seed`` and cut, so that the same folder always splits alike.
 
     Args:
-        dataset_dir: the folder with ``dataset.json``.
-        subset: "training", "validation", "test" (15, 10 and 75 % as :data:`FRACTIONS` says), or "all".
+        dataset_dir: a folder in one of the layouts of :func:`read_layout`.
+        subset: "training", "validation", "test" (75, 10 and 15 % as :data:`FRACTIONS` says), or "all".
+        case_groups: pattern whose first group names, say, the patient of a case: cases of one name stay
+            together; None: each case stands alone.
+        folds: cut what is not tested into so many parts, of which one validates; None: see ``subset``.
+        fold: the part that validates, from 0.
         seed: of the shuffle.
 
     Returns:
-        ``{"image": path, "label": path}`` dictionaries with absolute paths.
+        ``{"image": path, "label": path}`` dictionaries with absolute paths; where each channel has a file of
+        its own, the image is a :class:`scripts.study.Case`.
 
     Raises:
-        FileNotFoundError: if there is no ``dataset.json``, or a file that it lists is missing.
-        ValueError: if the subset is unknown or the folder lists too few pairs to split.
+        FileNotFoundError: the folder is in no known layout, or a file is missing.
+        ValueError: the subset or fold is unknown, or the folder holds too few pairs to split.
     """
-    root = Path(dataset_dir).resolve()
-    description = root / "dataset.json"
-    if not description.is_file():
-        raise FileNotFoundError(
-            f"no dataset.json in {str(dataset_dir)!r}: --dataset_dir must be a folder in the Medical "
-            "Segmentation Decathlon's layout (dataset.json, imagesTr, labelsTr)"
-        )
     if subset not in SUBSETS:
         raise ValueError(f"subset must be one of {SUBSETS}, got {subset!r}")
-    listed = json.loads(description.read_text())["training"]
-    pairs = [{key: str(root / pair[key]) for key in ("image", "label")} for pair in listed]
-    missing = [path for pair in pairs for path in pair.values() if not Path(path).is_file()]
-    if missing:
+    layout = read_layout(dataset_dir)
+    if layout.problems:
         raise FileNotFoundError(
-            f"{description} lists {len(missing)} files that are missing, first {missing[0]}"
+            f"{str(dataset_dir)!r} lists {len(layout.problems)} pairs that are not whole, first "
+            f"{layout.problems[0]}"
         )
-    pairs.sort(key=lambda pair: pair["image"])
-    return pairs if subset == "all" else split(pairs, seed)[subset]
+    if subset == "all":
+        return [pair.item() for pair in layout.pairs]
+    groups = [group_of(pair, case_groups) for pair in layout.pairs]
+    chosen = set(split(list(dict.fromkeys(groups)), seed, folds, fold)[subset])
+    return [pair.item() for pair, group in zip(layout.pairs, groups, strict=True) if group in chosen]
 
 
-def split(items: list[Any], seed: int = 0) -> dict[str, list[Any]]:
+def group_of(pair: Pair, case_groups: str | None) -> str:
+    """The name that a case's group goes by; a case that the pattern does not match stands alone."""
+    match = re.search(case_groups, pair.case) if case_groups else None
+    return match[1] if match else str(pair.images[0])
+
+
+def split(items: list[Any], seed: int = 0, folds: int | None = None, fold: int = 0) -> dict[str, list[Any]]:
     """Cut a list into "training", "validation" and "test", each with at least one item and in order.
 
+    The test part is the same for every fold.
+
     Raises:
-        ValueError: if there are fewer than three items.
+        ValueError: if there are fewer than three items, or no such fold.
     """
     if len(items) < 3:
         raise ValueError(f"need at least 3 labelled cases to train, validate and test, got {len(items)}")
     order = list(range(len(items)))
     random.Random(seed).shuffle(order)
     n_val, n_test = (max(1, round(FRACTIONS[name] * len(items))) for name in ("validation", "test"))
-    cuts = {
-        "validation": order[:n_val],
-        "test": order[n_val : n_val + n_test],
-        "training": order[n_val + n_test :],
-    }
+    test, rest = order[n_val : n_val + n_test], order[:n_val] + order[n_val + n_test :]
+    validation = rest[:n_val]
+    if folds is not None:
+        if not 2 <= folds <= len(rest) or not 0 <= fold < folds:
+            raise ValueError(
+                f"{len(rest)} cases or patients cannot be cut into {folds} folds with a fold {fold}"
+            )
+        validation = rest[fold::folds]
+    cuts = {"validation": validation, "test": test, "training": sorted({*rest} - {*validation})}
     return {name: [items[i] for i in sorted(chosen)] for name, chosen in cuts.items()}

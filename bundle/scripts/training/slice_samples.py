@@ -4,11 +4,15 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Randomizable
 
-from ..slices import in_plane, network_size, resize, with_context
+from ..slices import in_plane, network_size, resize, spacing_of, with_context
+
+MARGIN = 1.5  # of a crop over roi_size, for what a rotation turns in
+JITTER = 0.25  # how far off the crop's centre a labelled voxel may lie, as a share of roi_size
 
 
 class RandSliceSamplesd(Randomizable, MapTransform):
@@ -18,9 +22,11 @@ class RandSliceSamplesd(Randomizable, MapTransform):
         keys: the image (C, X, Y, Z) and the label (1, X, Y, Z); pictures (C, X, Y) count as one slice.
         planes: axes that slices are taken across; each draw chooses one.
         context: neighbours on each side that an image's slice takes as channels.
-        spacing: in-plane spacing in mm; None keeps the volume's own grid.
+        spacing: in-plane spacing in mm (of pictures: pixels); None keeps the volume's own grid.
         num_samples: draws from a volume.
-        foreground: chance that a draw must hold a labelled voxel, if the volume has one.
+        foreground: chance that a draw is centred on a label, each one that the volume has as likely as the next.
+        roi_size: (H, W) of the patches to be cropped from the slices' centres: a slice comes as a window that
+            is half as large again, padded with zeros. None gives whole slices.
 
     Returns:
         a list of dictionaries with the image's slice ((2 · context + 1) · C, H, W) and the label's (1, H, W).
@@ -34,6 +40,7 @@ class RandSliceSamplesd(Randomizable, MapTransform):
         spacing: float | None = None,
         num_samples: int = 1,
         foreground: float = 0.75,
+        roi_size: Sequence[int] | None = None,
     ) -> None:
         MapTransform.__init__(self, keys)
         self.image_key, self.label_key = self.keys
@@ -42,44 +49,56 @@ class RandSliceSamplesd(Randomizable, MapTransform):
         self.spacing = spacing
         self.num_samples = num_samples
         self.foreground = foreground
+        self.roi_size = None if roi_size is None else tuple(roi_size)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> list[dict[Hashable, torch.Tensor]]:
-        spacing = _spacing(data[self.image_key])
+        spacing = spacing_of(data[self.image_key], data[self.image_key].ndim - 1)
         image, label = (_as_volume(data[key]) for key in (self.image_key, self.label_key))
-        return [self._draw(image, label, spacing) for _ in range(self.num_samples)]
+        planes = self.planes if data[self.image_key].ndim == 4 else (2,)
+        return [
+            self._draw(image, label, spacing, int(self.R.choice(planes))) for _ in range(self.num_samples)
+        ]
 
     def _draw(
-        self, image: torch.Tensor, label: torch.Tensor, spacing: Sequence[float]
+        self, image: torch.Tensor, label: torch.Tensor, spacing: Sequence[float], axis: int
     ) -> dict[Hashable, torch.Tensor]:
-        axis = int(self.R.choice(self.planes))
-        index = self._index(label, axis)
-        size = network_size(
-            [n for i, n in enumerate(image.shape[1:]) if i != axis], in_plane(spacing, axis), self.spacing
-        )
-        slices = with_context(image, axis, index, self.context).float()
-        labels = with_context(label, axis, index, 0).float()
-        return {
-            self.image_key: MetaTensor(resize(slices, size)[0]),
-            self.label_key: MetaTensor(resize(labels, size, mode="nearest-exact")[0]),
-        }
+        index, centre = self._place(label, axis)
+        own = [n for i, n in enumerate(image.shape[1:]) if i != axis]
+        size = network_size(own, in_plane(spacing, axis), self.spacing)
+        slices = resize(with_context(image, axis, index, self.context).float(), size)
+        labels = resize(with_context(label, axis, index, 0).float(), size, mode="nearest-exact")
+        if self.roi_size is not None:
+            place = [(c + 0.5) * n / old for c, n, old in zip(centre, size, own, strict=True)]
+            pad = self._window(place, size, self.roi_size)
+            slices, labels = F.pad(slices, pad), F.pad(labels, pad)
+        return {self.image_key: MetaTensor(slices[0]), self.label_key: MetaTensor(labels[0])}
 
-    def _index(self, label: torch.Tensor, axis: int) -> torch.Tensor:
-        """(1,) position of a slice, in the foreground or anywhere."""
-        candidates = torch.arange(label.shape[1 + axis])
+    def _place(self, label: torch.Tensor, axis: int) -> tuple[torch.Tensor, list[int]]:
+        """(1,) position of a slice, and a place in it: of a label, or anywhere."""
         if self.R.rand() < self.foreground:
-            labelled = (label[0] > 0).movedim(axis, 0).flatten(1).any(1).nonzero()[:, 0]
-            candidates = labelled if len(labelled) else candidates
-        return candidates[self.R.randint(len(candidates))][None]
+            for value in self.R.permutation(int(label.max())) + 1:
+                labelled = (label[0] == value).movedim(axis, 0)
+                held = labelled.flatten(1).any(1).nonzero()[:, 0]
+                if len(held):
+                    index = held[self.R.randint(len(held))]
+                    places = labelled[index].nonzero()
+                    return index[None], places[self.R.randint(len(places))].tolist()
+        index, *place = (self.R.randint(n) for n in label[0].movedim(axis, 0).shape)
+        return torch.tensor([index]), place
+
+    def _window(self, place: Sequence[float], size: Sequence[int], roi_size: Sequence[int]) -> list[int]:
+        """Padding (left, right, top, bottom; negative crops) that puts a patch near ``place`` into the middle."""
+        pad: list[int] = []
+        for centre, n, roi in zip(place, size, roi_size, strict=True):
+            shifted = centre + self.R.uniform(-JITTER, JITTER) * roi
+            middle = n / 2 if n <= roi else min(max(shifted, roi / 2), n - roi / 2)
+            window = round(MARGIN * roi)
+            before = round(window / 2 - middle)
+            pad = [before, window - n - before, *pad]  # F.pad begins with the last axis
+        return pad
 
 
 def _as_volume(item: torch.Tensor) -> torch.Tensor:
     """(C, X, Y, Z) without its metadata."""
     tensor = item.as_tensor() if isinstance(item, MetaTensor) else item
     return tensor if tensor.ndim == 4 else tensor.unsqueeze(-1)
-
-
-def _spacing(image: torch.Tensor) -> list[float]:
-    """The three spacings in mm; pictures and plain tensors count as 1 mm."""
-    if not isinstance(image, MetaTensor) or image.ndim != 4:
-        return [1.0, 1.0, 1.0]
-    return torch.linalg.vector_norm(image.affine[:3, :3].double(), dim=0).tolist()

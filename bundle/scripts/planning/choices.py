@@ -1,0 +1,185 @@
+"""The settings that follow from a data set's fingerprint, each with its reason."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..slices import in_plane
+from .fingerprint import Facts
+
+ANISOTROPIC = 2.0  # slices thicker than so many pixels are shown in their own plane only
+FEW_SLICES = 0.25  # of the slices' width: too few to be looked at from the side
+NEAR = 3.0  # neighbours farther apart than so many pixels show something else
+STRIDE = 32  # of the network's deepest stage
+SMALLEST_PATCH, LARGEST_PATCH = 64, 256
+ROOM = 1.5  # of a patch over the labels' extent
+BYTES_PER_PIXEL = 4096  # of a training step: 2.6 KB of activations measured, weights, gradients, margin
+PIXELS_PER_STEP = 32 * 96 * 96  # of the default task
+STEPS = 4000
+SCORES = 2 * 2**30  # bytes that averaging several planes may hold
+
+
+class Choice(NamedTuple):
+    """A setting's value, and why."""
+
+    value: Any
+    reason: str
+
+
+def median(values: Sequence[Any]) -> np.ndarray:
+    """The median over cases, one for each axis or channel."""
+    return np.median(np.asarray(values, dtype=float), axis=0)
+
+
+def viewing(facts: Sequence[Facts], classes: int) -> dict[str, Choice]:
+    """planes and context: from where a volume is looked at."""
+    if len(facts[0].shape) == 2:
+        return {"planes": Choice([2], "pictures"), "context": Choice(0, "pictures have no neighbours")}
+    spacing, shape = median([one.spacing for one in facts]), median([one.shape for one in facts])
+    # a case's thickest axis; of equally thick ones that with the fewest slices
+    thickest = [max((round(one.spacing[i], 2), -one.shape[i], i) for i in range(3))[2] for one in facts]
+    axis = int(np.bincount(thickest, minlength=3).argmax())
+    ratio = spacing[axis] / min(in_plane(spacing.tolist(), axis))
+    few = shape[axis] < FEW_SLICES * max(shape)
+    scores = 4 * classes * float(np.prod(shape))
+    size = (
+        " x ".join(f"{n:g}" for n in shape)
+        + " voxels of "
+        + " x ".join(f"{mm:.3g}" for mm in spacing)
+        + " mm"
+    )
+    near = Choice(1, f"each slice with its two neighbours, {ratio:.2g} pixels away")
+    far = Choice(0, f"neighbours lie {ratio:.2g} pixels away" + (", and slices are few" if few else ""))
+    context = far if few or ratio > NEAR else near
+    if few or ratio > ANISOTROPIC:
+        return {
+            "planes": Choice([axis], f"{size}: thick or few slices, their own plane only"),
+            "context": context,
+        }
+    if scores > SCORES:
+        return {"planes": Choice([axis], f"{size}: too large to average three planes"), "context": context}
+    return {
+        "planes": Choice([0, 1, 2], f"{size}: about equal along the axes, three planes"),
+        "context": context,
+    }
+
+
+def picture_grid(facts: Sequence[Facts]) -> dict[str, Choice]:
+    """spacing and roi_size of pictures."""
+    side = float(np.median([max(one.shape) for one in facts]))
+    objects = [n for one in facts for n in one.objects]
+    large = float(np.percentile(objects, 90))
+    shrink = side / LARGEST_PATCH if large > LARGEST_PATCH / 2 else 1.0
+    if shrink > 1.01:
+        shrink = float(f"{shrink:.3g}")
+        spacing = Choice(
+            shrink, f"objects up to {large:.0f} pixels: shrunk until a picture of {side:.0f} fits"
+        )
+    else:
+        shrink, spacing = 1.0, Choice(None, f"pixels as they are: nine in ten objects under {large:.0f}")
+    roi = _patch(side / shrink, side / shrink)
+    return {
+        "spacing": spacing,
+        "roi_size": Choice([roi, roi], f"for {side / shrink:.0f} pixels, at most 256"),
+    }
+
+
+def volume_grid(facts: Sequence[Facts], planes: Sequence[int]) -> dict[str, Choice]:
+    """spacing and roi_size of volumes."""
+    within = [in_plane(one.spacing, axis) for one in facts for axis in planes]
+    target = float(f"{np.median(within):.3g}")
+    spacing = Choice(target, f"the median within the slices, {np.min(within):.3g} to {np.max(within):.3g} mm")
+    slices = median([_sides(one, one.shape, planes, target) for one in facts])
+    extents = [_sides(one, one.extent, planes, target) for one in facts if one.extent]
+    labels = np.percentile(extents, 95, axis=0)
+    roi = [_patch(n, ROOM * extent) for n, extent in zip(slices, labels, strict=True)]
+    words = f"the labels span {labels[0]:.0f} x {labels[1]:.0f} of {slices[0]:.0f} x {slices[1]:.0f} pixels"
+    return {"spacing": spacing, "roi_size": Choice(roi, words)}
+
+
+def _sides(one: Facts, size: Sequence[int], planes: Sequence[int], target: float) -> np.ndarray:
+    """The two sides, in the network's pixels, of ``size`` as a slice shows it; of several planes the largest."""
+    sides = (
+        np.array([np.multiply(in_plane(one.spacing, axis), in_plane(size, axis)) for axis in planes]) / target
+    )
+    return sides[0] if len(planes) == 1 else np.full(2, sides.max())
+
+
+def _patch(available: float, wanted: float) -> int:
+    """A side of the patch: what is wanted, as far as there is so much, in whole steps of the network."""
+    pixels = math.ceil(min(available, wanted) / STRIDE) * STRIDE
+    return min(max(pixels, SMALLEST_PATCH), LARGEST_PATCH)
+
+
+def batches(
+    facts: Sequence[Facts], roi_size: Sequence[int], spacing: float | None, training: int, memory: int
+) -> dict[str, Choice]:
+    """What a step takes, and how many there are.
+
+    Args:
+        facts: of the cases.
+        roi_size: of a patch.
+        spacing: of the network.
+        training: how many cases train.
+        memory: bytes at hand.
+    """
+    area = roi_size[0] * roi_size[1]
+    wanted = min(max(PIXELS_PER_STEP // area, 4), 32)
+    fits = max(1, int(memory / 2 / BYTES_PER_PIXEL / area))
+    patches = min(wanted, fits)
+    samples = 4
+    if len(facts[0].shape) == 2:
+        pixels = float(np.median([np.prod(one.shape) for one in facts])) / (spacing or 1.0) ** 2
+        samples = min(max(round(pixels / area), 1), 4)
+    samples = min(samples, patches)
+    batch = max(1, min(patches // samples, training))
+    epochs = min(max(math.ceil(STEPS / math.ceil(training / batch)), 20), 1000)
+    bound = (
+        f"half of {memory / 2**30:.0f} GiB holds {fits}"
+        if fits < wanted
+        else f"{memory / 2**30:.0f} GiB at hand"
+    )
+    return {
+        "batch_size": Choice(batch, f"{batch * samples} patches a step; {bound}"),
+        "num_samples": Choice(samples, "patches drawn of a case"),
+        "max_epochs": Choice(epochs, f"about {STEPS} steps over {training} cases"),
+        "val_interval": Choice(max(1, epochs // 25), "validated about 25 times"),
+        "sw_batch_size": Choice(
+            min(max(PIXELS_PER_STEP * 2 // area, 1), 64), "patches at once when it segments"
+        ),
+    }
+
+
+def caching(facts: Sequence[Facts], memory: int) -> dict[str, Choice]:
+    """cache_rate: how much of the data stays in main memory (``memory`` bytes of it at hand)."""
+    needed = sum((4 * one.channels + 2) * float(np.prod(one.shape)) for one in facts)
+    rate = min(1.0, math.floor(100 * memory / 2 / needed) / 100)
+    words = f"the cases take {needed / 2**30:.1f} GiB of {memory / 2**30:.0f}"
+    return {"cache_rate": Choice(rate, words)}
+
+
+def drawing(facts: Sequence[Facts], names: Sequence[str]) -> dict[str, Choice]:
+    """What is drawn, turned, and kept of the answer."""
+    share = float(np.median([1 - one.voxels[0] / sum(one.voxels) for one in facts]))
+    rare = share < 0.1
+    sides = [name for name in names if {"left", "right"} & set(name.lower().replace("_", " ").split())]
+    whole = [piece for one in facts for piece in one.in_one_piece]
+    single = sum(whole) >= 0.95 * len(whole)
+    pictures = len(facts[0].shape) == 2
+    turn = (
+        Choice(0.5, "pictures are flipped and turned") if pictures else Choice(0.0, "patients lie one way up")
+    )
+    mirror = Choice(0.5, "half of the draws are mirrored")
+    if sides:
+        mirror = Choice(0.0, f"left and right differ: {sides[0]!r}")
+        turn = Choice(0.0, mirror.reason) if pictures else turn
+    return {
+        "foreground": Choice(
+            0.75 if rare else 0.5, f"{100 * share:.2g} % is labelled: so many draws on a label, all alike"
+        ),
+        "mirror": mirror,
+        "turn": turn,
+        "keep_largest": Choice(single, f"{sum(whole)} of {len(whole)} labels are in one piece"),
+    }

@@ -1,0 +1,106 @@
+"""What every pair of a data set is like. (MONAI's DataAnalyzer reads neither strictly nor pictures.)"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from monai.transforms import Orientationd
+from scipy import ndimage
+
+from ..slices import spacing_of
+from ..study import LoadStudyd, RefusedError
+from ..training import MapLabelsd, Pair
+from .values import Classes
+
+KEYS = ("image", "label")
+SAMPLE = 2000  # foreground voxels kept of a case
+WHOLE = 0.98  # share of a label's voxels in one piece
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Measurements of a pair in RAS orientation.
+
+    Attributes:
+        kind: "nifti" or "picture".
+        shape: voxels along each axis.
+        spacing: mm along each axis; pixels count as 1.
+        voxels: of each class, the background first.
+        extent: voxels that the labels together span along each axis; empty where there are none.
+        in_one_piece: for each label that is there, whether it is a single piece but for crumbs.
+        objects: the largest side, in voxels, of each connected piece.
+        mean: of each channel; likewise ``std``.
+        lowest: value of the image.
+        zeros: share of voxels that are exactly 0.
+        sample: (N, channels) values of labelled voxels.
+    """
+
+    case: str
+    kind: str
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...]
+    voxels: tuple[int, ...]
+    extent: tuple[int, ...]
+    in_one_piece: tuple[bool, ...]
+    objects: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    lowest: float
+    zeros: float
+    sample: np.ndarray
+
+    @property
+    def channels(self) -> int:
+        """Of the image."""
+        return len(self.mean)
+
+
+def facts_of(pair: Pair, classes: Classes) -> Facts:
+    """Read a pair strictly, as training will, and measure it.
+
+    Raises:
+        RefusedError: naming the file, where one is unreadable, the two do not lie on one grid, the mask holds
+            a value without a class, or the image is constant.
+    """
+    item = MapLabelsd("label", len(classes.names) + 1, classes.label_map)(LoadStudyd(KEYS)(pair.item()))
+    kind = str(item["image"].meta["kind"])
+    if item["label"].ndim == 4:
+        item = Orientationd(KEYS, axcodes="RAS", labels=(("L", "R"), ("P", "A"), ("I", "S")))(item)
+    image, label = item["image"].numpy(), item["label"].numpy()[0].astype(np.uint8)
+    flat = image.reshape(len(image), -1)
+    if np.ptp(flat, axis=1).min() == 0:
+        name = Path(item["image"].meta["filename_or_obj"]).name
+        raise RefusedError(f"{name}: every voxel of a channel is {flat[np.ptp(flat, axis=1).argmin(), 0]:g}")
+    labelled = flat[:, label.reshape(-1) > 0]
+    step = max(1, labelled.shape[1] // SAMPLE)
+    extent, in_one_piece, objects = _shapes(label)
+    return Facts(
+        case=pair.case,
+        kind=kind,
+        shape=label.shape,
+        spacing=tuple(spacing_of(item["image"], label.ndim)[: label.ndim]),
+        voxels=tuple(np.bincount(label.reshape(-1), minlength=len(classes.names) + 1).tolist()),
+        extent=extent,
+        in_one_piece=in_one_piece,
+        objects=objects,
+        mean=tuple(flat.mean(1, dtype=np.float64).tolist()),
+        std=tuple(flat.std(1, dtype=np.float64).tolist()),
+        lowest=float(flat.min()),
+        zeros=float((flat == 0).all(0).mean()),
+        sample=labelled[:, ::step].T.copy(),
+    )
+
+
+def _shapes(label: np.ndarray) -> tuple[tuple[int, ...], tuple[bool, ...], tuple[int, ...]]:
+    """Extent of all labels, whether each is in one piece, and the largest side of every piece."""
+    box = ndimage.find_objects((label > 0).astype(np.uint8))
+    if not box:
+        return (), (), ()
+    inside = label[box[0]]
+    whole, objects = [], []
+    for value in np.unique(inside[inside > 0]):
+        pieces, _ = ndimage.label(inside == value)
+        sizes = np.bincount(pieces.reshape(-1))[1:]
+        whole.append(bool(sizes.max() >= WHOLE * sizes.sum()))
+        objects += [max(side.stop - side.start for side in piece) for piece in ndimage.find_objects(pieces)]
+    return inside.shape, tuple(whole), tuple(objects)

@@ -1,0 +1,39 @@
+"""How the cases are cut into parts."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from ..training.datalist import split
+from .choices import Choice
+
+PATIENT = r"^(.*\d)[_-][A-Za-z]*[_-]?\d+$"  # patient026_frame12, sub-01_ses-02
+FEWEST_PATIENTS = 5
+FOLDS = 5
+
+
+def folds(cases: Sequence[str]) -> tuple[dict[str, Choice], int]:
+    """The settings, and how many cases train."""
+    matches = [re.search(PATIENT, case) for case in cases]
+    patients = [match[1] if match else case for match, case in zip(matches, cases, strict=True)]
+    count = Counter(patients)
+    grouped = FEWEST_PATIENTS <= len(count) < len(cases)
+    if not grouped:
+        patients, count = list(cases), Counter(cases)
+        group = Choice(None, "each case stands alone, by its name")
+    else:
+        case = next(case for case, name in zip(cases, patients, strict=True) if count[name] > 1)
+        name = patients[list(cases).index(case)]
+        group = Choice(PATIENT, f"{case!r} and others of {name!r} stay in one part: {len(count)} patients")
+    names = list(dict.fromkeys(patients))
+    number = max(2, min(FOLDS, len(names) - 1))
+    parts = split(names, folds=number)
+    sizes = {part: sum(count[name] for name in chosen) for part, chosen in parts.items()}
+    words = (
+        f"{sizes['training']} cases train, {sizes['validation']} validate, {sizes['test']} are kept to test"
+    )
+    return {
+        "case_groups": group,
+        "folds": Choice(number, words),
+        "fold": Choice(0, "that validates; others with --fold"),
+    }, sizes["training"]

@@ -1,0 +1,91 @@
+"""The task file: the settings that follow from the choices, readable and whole."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..results import label_table
+from .choices import Choice
+from .fingerprint import Facts
+
+# Of DICOM's CID 7150 and 7166: what can be said of any label without knowing what it is.
+TISSUE = ["85756007", "SCT", "Tissue"]
+COLOURS = (
+    (230, 80, 60), (60, 160, 230), (90, 190, 90), (240, 190, 60), (160, 100, 210), (60, 200, 190),
+    (230, 120, 180), (150, 150, 60),
+)  # fmt: skip
+GENEROUS = 1.5  # how far beyond the data's own range an image is still taken without a warning
+
+
+def labels(names: Sequence[str]) -> dict[str, Choice]:
+    """The label table, with codes that are true of any label."""
+    table = [
+        {
+            "value": i + 1,
+            "name": name[:64],
+            "colour": list(COLOURS[i % len(COLOURS)]),
+            "category": TISSUE,
+            "type": TISSUE,
+        }
+        for i, name in enumerate(names)
+    ]
+    label_table(table)  # names and count as results need them
+    return {
+        "labels": Choice(table, f"{', '.join(names)}; coded as tissue, put better codes in if you know them")
+    }
+
+
+def fitness(facts: Sequence[Facts], ct: bool) -> dict[str, Choice]:
+    """fitness_rules: what an image must be like to be near the data."""
+    dims = len(facts[0].shape)
+    rules: dict[str, Any] = {
+        "kinds": ["picture"] if facts[0].kind == "picture" else ["nifti", "dicom"],
+        "channels": facts[0].channels,
+        "spatial_dims": dims,
+    }
+    if ct:
+        rules["modality"] = ["CT"]
+    shape, spacing = (np.array([getattr(one, name) for one in facts], float) for name in ("shape", "spacing"))
+    if dims == 2:
+        rules["size_px"] = _range(shape)[0]
+        return {"fitness_rules": Choice(rules, f"sizes of the data, {GENEROUS:g} times as small or large")}
+    rules["spacing_mm"] = _range(np.sort(spacing, axis=1))
+    rules["field_of_view_mm"] = _range(np.sort(shape * spacing, axis=1))
+    words = f"spacing and field of view of the data by axis, {GENEROUS:g} times as small or large"
+    return {"fitness_rules": Choice(rules, words)}
+
+
+def _range(values: np.ndarray) -> list[list[float]]:
+    """[low, high] for each column (cases, axes); over all of two columns, of pictures."""
+    columns = [values.reshape(-1)] if values.shape[1] == 2 else list(values.T)
+    return [[_three(column.min() / GENEROUS), _three(column.max() * GENEROUS)] for column in columns]
+
+
+def _three(value: float) -> float:
+    """Three digits."""
+    return float(f"{value:.3g}")
+
+
+def write(file: Path, choices: Mapping[str, Choice], data: Mapping[str, Any]) -> None:
+    """Write the task file, whole or not at all.
+
+    Args:
+        file: to write; its folder is made.
+        choices: the settings.
+        data: what the data set is, for the reader.
+    """
+    content = {
+        "notes": {**data, **{name: choice.reason for name, choice in choices.items()}},
+        **{name: choice.value for name, choice in choices.items()},
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)

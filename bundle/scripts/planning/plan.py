@@ -1,0 +1,158 @@
+"""Plan a task for a folder of labelled data: read all of it, choose, write the task file, say why."""
+
+import shlex
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import torch
+from tqdm import tqdm
+
+from ..plain_exit import plain_exit
+from ..study import RefusedError
+from ..training import Layout, Pair, read_layout
+from . import choices as choose
+from .choices import Choice
+from .fingerprint import Facts, facts_of
+from .folds import folds
+from .intensity import intensity, is_ct
+from .overlay import fitness, labels, write
+from .values import Classes, classes_of, values_in
+
+SHOWN = 20
+T = TypeVar("T")
+
+
+@plain_exit("cannot plan")
+def plan(dataset_dir: str | Path, task_file: str | Path) -> None:
+    """Write a task file for ``mcanet train``, ``evaluate`` and ``segment``, and print what it says and why.
+
+    Args:
+        dataset_dir: labelled data in a layout of :func:`scripts.training.read_layout`.
+        task_file: the JSON file to write; one that is there is replaced.
+
+    Raises:
+        SystemExit: with every pair that cannot be used, or because the data cannot be planned for; nothing is
+            written.
+    """
+    file = Path(task_file)
+    if file.suffix != ".json":
+        raise ValueError(f"the task file {str(task_file)!r} must end in .json")
+    layout = read_layout(dataset_dir)
+    if not layout.pairs and not layout.problems:
+        raise ValueError(f"no labelled pair in {str(dataset_dir)!r} ({layout.name})")
+    masks, problems = each(layout.pairs, values_in, "masks")
+    stop_at([*layout.problems, *problems])
+    classes = classes_of(masks, layout.labels)
+    facts, problems = each(layout.pairs, lambda pair: facts_of(pair, classes), "pairs")
+    stop_at([*problems, *unlike(facts)])
+    chosen = settings(layout, classes, facts, weights=file.with_suffix("").as_posix() + "_training/model.pt")
+    data = summary(layout, classes, facts)
+    write(file, chosen, {"data": data})
+    print(report(chosen, data, str(dataset_dir), str(task_file)))
+
+
+def each(pairs: Iterable[Pair], measure: Callable[[Pair], T], what: str) -> tuple[list[T], list[str]]:
+    """What is measured of each pair, and a sentence for each that is broken."""
+    results, problems = [], []
+    for pair in tqdm(list(pairs), desc=f"reading {what}", leave=False, disable=None):
+        try:
+            results.append(measure(pair))
+        except ValueError as error:
+            problems.append(f"{pair.case}: {error}")
+    return results, problems
+
+
+def unlike(facts: list[Facts]) -> list[str]:
+    """A sentence for each case whose kind or channels are not those of most."""
+    kinds = Counter((one.kind, one.channels) for one in facts)
+    (kind, channels), _ = kinds.most_common(1)[0] if kinds else ((None, None), 0)
+    return [
+        f"{one.case}: a {one.kind} of {one.channels} channels, where most are a {kind} of {channels}; convert it"
+        for one in facts
+        if (one.kind, one.channels) != (kind, channels)
+    ]
+
+
+def stop_at(problems: list[str]) -> None:
+    """Refuse the data set if any pair cannot be used.
+
+    Raises:
+        RefusedError: naming up to :data:`SHOWN` of them.
+    """
+    if problems:
+        more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+        raise RefusedError("\n  ".join([f"{len(problems)} pairs cannot be used:", *problems[:SHOWN], *more]))
+
+
+def settings(layout: Layout, classes: Classes, facts: list[Facts], weights: str) -> dict[str, Choice]:
+    """Every setting of the task."""
+    if not any(one.extent for one in facts):
+        raise ValueError("every mask is empty: there is nothing to learn")
+    memory = psutil.virtual_memory().available
+    split, training = folds([pair.case for pair in layout.pairs])
+    view = choose.viewing(facts, len(classes.names) + 1)
+    pictures = len(facts[0].shape) == 2
+    grid = choose.picture_grid(facts) if pictures else choose.volume_grid(facts, view["planes"].value)
+    channels = facts[0].channels * (2 * view["context"].value + 1)
+    ct = is_ct(facts, layout.modality)
+    return {
+        "ckpt_path": Choice(weights, "where `mcanet train` with this task writes unless OUT is given"),
+        "channel_files": Choice(len(layout.pairs[0].images), "files an image, …_0000, …_0001 where several"),
+        "in_channels": Choice(channels, f"{facts[0].channels} of the image, with the neighbouring slices"),
+        "out_channels": Choice(len(classes.names) + 1, "the labels and the background"),
+        **labels(classes.names),
+        "label_map": Choice(classes.label_map, classes.reason),
+        **intensity(facts, layout.modality),
+        **view,
+        **grid,
+        **choose.batches(
+            facts, grid["roi_size"].value, grid["spacing"].value, training, device_memory(memory)
+        ),
+        **choose.caching(facts, memory),
+        **choose.drawing(facts, classes.names),
+        **split,
+        **fitness(facts, ct),
+    }
+
+
+def device_memory(main: int) -> int:
+    """Bytes at hand where training will run: the GPU's, else ``main``."""
+    return torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else main
+
+
+def summary(layout: Layout, classes: Classes, facts: list[Facts]) -> str:
+    """The data set in a sentence."""
+    empty = sum(not one.extent for one in facts)
+    absent = [name for i, name in enumerate(classes.names) if not any(one.voxels[i + 1] for one in facts)]
+    parts = [f"{len(facts)} labelled cases in the layout {layout.name}"]
+    parts += [f"{empty} masks are empty"] if empty else []
+    parts += [f"no mask holds {', '.join(absent)}"] if absent else []
+    return "; ".join(parts)
+
+
+def report(chosen: dict[str, Choice], data: str, dataset_dir: str, task_file: str) -> str:
+    """The printed plan."""
+    lines = [data, ""]
+    lines += [f"{name:13} {shown(choice.value):26} {choice.reason}" for name, choice in chosen.items()]
+    folder = str(Path(chosen["ckpt_path"].value).parent)
+    quoted, task, out = (shlex.quote(text) for text in (dataset_dir, task_file, folder))
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"wrote {task_file}. Next:",
+            f"  mcanet train {quoted} {out} --task {task}",
+            f"  mcanet evaluate {quoted} --task {task}",
+            f"  mcanet segment IN OUT --task {task}",
+            f"The weights are looked for at {chosen['ckpt_path'].value}; trained elsewhere: --ckpt_path OUT/model.pt",
+        ]
+    )
+
+
+def shown(value: Any) -> str:
+    """A value in a few words; a long one is read in the file."""
+    text = str(value["_target_"] if isinstance(value, dict) and "_target_" in value else value)
+    return text if len(text) <= 26 else "(in the file)"

@@ -1,0 +1,96 @@
+"""Which classes the values of a data set's masks stand for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..study import LoadStudyd
+from ..training import Pair, one_channel
+
+MOST_LABELS = 32  # more distinct values are objects that are numbered, or a mask saved with loss
+EXTREME = 32  # how far from 0 and 255 the values of a two-valued mask lie after JPEG
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What the values of the masks become.
+
+    Attributes:
+        names: of class 1, 2, ….
+        label_map: see :class:`scripts.training.MapLabelsd`.
+        reason: why.
+    """
+
+    names: tuple[str, ...]
+    label_map: dict[str, int] | None
+    reason: str
+
+
+def values_in(pair: Pair) -> dict[int, int]:
+    """Voxels by value of a pair's mask.
+
+    Raises:
+        RefusedError: the mask is unreadable, in several colours, or holds values that are not whole.
+    """
+    mask = one_channel(LoadStudyd("label")({"label": str(pair.label)})["label"])
+    values, counts = np.unique(mask.numpy(), return_counts=True)
+    if not np.array_equal(values, np.floor(values)) or values[0] < 0:
+        strange = next(value for value in values if value < 0 or value != np.floor(value))
+        raise ValueError(f"{pair.label.name}: the mask holds {strange:g}, expected whole numbers from 0")
+    return dict(zip(values.astype(int).tolist(), counts.tolist(), strict=True))
+
+
+def classes_of(masks: Sequence[Mapping[int, int]], declared: Mapping[int, str] | None) -> Classes:
+    """Choose the classes.
+
+    Args:
+        masks: voxels by value of each mask.
+        declared: names by value, where the data set gives them.
+
+    Raises:
+        ValueError: the values look like nothing that could be mapped.
+    """
+    if declared:
+        values = sorted(declared)
+        return Classes(
+            tuple(declared[value] for value in values), _mapped([0, *values]), "as dataset.json declares them"
+        )
+    values = sorted({value for mask in masks for value in mask} - {0})
+    if not values:
+        raise ValueError("every mask is empty: there is nothing to learn")
+    if len(values) == 1:
+        words = f"every mask holds 0 and {values[0]}: background and the one label"
+        return Classes(("label 1",), _mapped([0, *values]), words)
+    if len(values) <= MOST_LABELS:
+        words = f"the masks hold 0, {', '.join(map(str, values))}: a label each; name them under labels"
+        return Classes(tuple(f"label {i + 1}" for i in range(len(values))), _mapped([0, *values]), words)
+    return _many(masks, values)
+
+
+def _many(masks: Sequence[Mapping[int, int]], values: Sequence[int]) -> Classes:
+    """One class, of numbered objects or of black and white with the noise of compression."""
+    if all(sorted(set(mask) - {0}) == list(range(1, len(set(mask) - {0}) + 1)) for mask in masks):
+        words = "each mask numbers its objects from 1: everything above 0 is the one label"
+        return Classes(("label 1",), {"above": 0}, words)
+    total = sum(sum(mask.values()) for mask in masks)
+    clear = sum(
+        count
+        for mask in masks
+        for value, count in mask.items()
+        if value <= EXTREME or 255 - EXTREME <= value <= 255
+    )
+    if values[-1] <= 255 and clear / total > 0.95:
+        words = "black and white with the noise of JPEG or of resizing: above 127 is the one label"
+        return Classes(("label 1",), {"above": 127}, words)
+    raise ValueError(
+        f"the masks hold {len(values)} values up to {values[-1]}, neither a few labels, nor objects numbered from 1, "
+        "nor black and white; declare the labels in dataset.json, or save masks with one value a label"
+    )
+
+
+def _mapped(values: Sequence[int]) -> dict[str, int] | None:
+    """Consecutive classes for ascending values, None where they are it already."""
+    if list(values) == list(range(len(values))):
+        return None
+    return {str(value): label for label, value in enumerate(values)}

@@ -1,0 +1,64 @@
+"""Broken pairs that turn up while a training or evaluation runs, as one sentence."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ignite.engine import Engine, Events
+from monai.data import CacheDataset
+
+from ..study import RefusedError
+
+
+@contextmanager
+def plain_refusals() -> Iterator[None]:
+    """End the process with the sentence of a refused pair, however many errors MONAI wraps it in.
+
+    Raises:
+        SystemExit: with status 1, in place of an error that a :class:`RefusedError` caused.
+    """
+    try:
+        yield
+    except Exception as error:
+        sentence = refusal_in(error)
+        if sentence is None:
+            raise
+        raise SystemExit(f"cannot use the data set: {sentence}") from None
+
+
+def refusal_in(error: BaseException) -> str | None:
+    """The sentence of the refusal that caused an error, if one did."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, RefusedError):
+            return str(cause)
+        # of a loader process, torch hands on no more than the text of the traceback
+        told = re.search(r"RefusedError: (.+)", str(cause))
+        if told:
+            return told[1]
+        cause = cause.__cause__
+    return None
+
+
+class NameRefused:
+    """Ignite handler: a refused pair ends the run with its sentence. Attach it before any StatsHandler."""
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the engine's errors."""
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self)
+
+    def __call__(self, engine: Engine, error: BaseException) -> None:
+        """Raise the error again, or its sentence."""
+        with plain_refusals():
+            raise error
+
+
+def open_dataset(data: Sequence[Any], transform: Callable[..., Any], cache_rate: float = 1.0) -> CacheDataset:
+    """MONAI's CacheDataset, whose broken pairs are named.
+
+    Raises:
+        SystemExit: a pair is refused while it is cached.
+    """
+    with plain_refusals():
+        return CacheDataset(data=data, transform=transform, cache_rate=cache_rate, progress=False)

@@ -1,0 +1,263 @@
+"""What a plan says of data sets in every layout, and what it says of those that it cannot use."""
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mcanet.scripts.planning import plan
+from mcanet.scripts.results import label_table
+from mcanet.scripts.training import labelled_datalist
+from PIL import Image
+
+from . import layouts
+
+
+def planned(data: Path) -> dict[str, Any]:
+    """The task of a data set; the file that is there is replaced."""
+    file = data.with_name("mytask.json")
+    file.write_text("old")
+    plan(data, file)
+    task = json.loads(file.read_text())
+    label_table(task["labels"])
+    assert set(task) - {"notes"} <= set(task["notes"])
+    assert not list(file.parent.glob(".*.tmp"))
+    return task
+
+
+def test_thick_slices_are_shown_in_their_own_plane(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = planned(layouts.decathlon(tmp_path / "data"))
+    assert (task["planes"], task["context"], task["in_channels"], task["out_channels"]) == ([2], 0, 1, 3)
+    assert (task["spacing"], task["roi_size"]) == (1.0, [64, 64])
+    assert [label["name"] for label in task["labels"]] == ["wall", "cavity"]
+    assert task["label_map"] is None
+    assert task["fitness_rules"]["spacing_mm"] == [[0.667, 1.5], [0.667, 1.5], [3.33, 7.5]]
+    assert task["keep_largest"] is True
+    assert task["ckpt_path"].endswith("mytask_training/model.pt")
+    printed = capsys.readouterr().out
+    assert "thick or few slices" in printed
+    assert "mcanet train" in printed
+
+
+def test_isotropic_channels_are_shown_in_three_planes_and_values_mapped(tmp_path: Path) -> None:
+    task = planned(layouts.nnunet(tmp_path / "data"))
+    assert (task["planes"], task["context"], task["in_channels"]) == ([0, 1, 2], 1, 6)
+    assert task["label_map"] == {"0": 0, "1": 1, "4": 2}
+    assert task["channel_files"] == 2
+    assert task["fitness_rules"]["channels"] == 2
+    assert task["intensity"]["channel_wise"] is True
+
+
+def test_hounsfield_units_are_clipped_to_the_labels_percentiles(tmp_path: Path) -> None:
+    for modality, offset in (("CT", 0.0), ("", -1000.0)):
+        task = planned(layouts.decathlon(tmp_path / f"data{modality}", offset=offset, modality=modality))
+        rule = task["intensity"]
+        assert rule["_target_"] == "ScaleIntensityRanged"
+        assert rule["a_min"] == pytest.approx(offset + 450, abs=30)
+        assert rule["a_max"] == pytest.approx(offset + 740, abs=30)
+        assert rule["b_min"] < -0.5 < 0.5 < rule["b_max"]
+        assert task["fitness_rules"]["modality"] == ["CT"]
+
+
+def test_pictures_are_flipped_and_turned_and_their_values_mapped(tmp_path: Path) -> None:
+    task = planned(layouts.pictures(tmp_path / "data", suffix="_segmentation"))
+    assert task["label_map"] == {"0": 0, "255": 1}
+    assert (task["in_channels"], task["out_channels"], task["spacing"]) == (3, 2, None)
+    assert (task["mirror"], task["turn"]) == (0.5, 0.5)
+    assert len(task["intensity"]["subtrahend"]) == 3
+    assert task["fitness_rules"] == {
+        "kinds": ["picture"], "channels": 3, "spatial_dims": 2, "size_px": [48, 108]
+    }  # fmt: skip
+    assert planned(layouts.nnunet_pictures(tmp_path / "nnunet"))["labels"][0]["name"] == "disc"
+    grey = planned(layouts.pictures(tmp_path / "grey", grey=True, names=("imagesTr", "labels")))
+    assert grey["in_channels"] == 1
+    assert "subtrahend" not in grey["intensity"]
+
+
+def test_large_objects_are_shrunk_until_a_picture_fits(tmp_path: Path) -> None:
+    task = planned(layouts.pictures(tmp_path / "data", size=640))
+    assert task["spacing"] == 2.5
+    assert task["roi_size"] == [256, 256]
+
+
+def test_numbered_objects_and_masks_saved_as_jpeg_become_one_label(tmp_path: Path) -> None:
+    numbered, jpeg = (layouts.pictures(tmp_path / name, size=160) for name in ("numbered", "jpeg"))
+    for i, file in enumerate(sorted((numbered / "masks").iterdir())):
+        mask = np.zeros((160, 160), np.int32)
+        for value in range(1, 40 + i):
+            mask[(value // 10) * 20 : (value // 10) * 20 + 9, (value % 10) * 15 : (value % 10) * 15 + 9] = (
+                value
+            )
+        Image.fromarray(mask.astype(np.uint16)).save(file)
+    assert planned(numbered)["label_map"] == {"above": 0}
+    assert planned(numbered)["keep_largest"] is False
+    for file in sorted((jpeg / "masks").iterdir()):
+        mask = np.asarray(Image.open(file)).astype(float) + np.random.default_rng(0).normal(0, 6, (160, 160))
+        Image.fromarray(mask.clip(0, 255).astype(np.uint8)).convert("RGB").save(file)
+    assert planned(jpeg)["label_map"] == {"above": 127}
+
+
+def test_patients_stay_together_and_left_is_not_mirrored_into_right(tmp_path: Path) -> None:
+    data = layouts.decathlon(tmp_path / "data", count=12)
+    content = json.loads((data / "dataset.json").read_text())
+    for i, pair in enumerate(content["training"]):
+        for key in ("image", "label"):
+            new = pair[key].replace(f"heart_{i}", f"patient{i // 2:03}_frame{i:02}")
+            (data / pair[key]).rename(data / new)
+            pair[key] = new
+    content["labels"] = {"0": "background", "1": "left lung", "2": "right lung"}
+    (data / "dataset.json").write_text(json.dumps(content))
+    task = planned(data)
+    assert task["mirror"] == 0.0
+    patients = {}
+    for fold in range(task["folds"]):
+        for subset in ("training", "validation", "test"):
+            found = labelled_datalist(data, subset, task["case_groups"], task["folds"], fold)
+            patients[fold, subset] = {Path(pair["image"]).name[:10] for pair in found}
+        parts = [patients[fold, subset] for subset in ("training", "validation", "test")]
+        assert sum(map(len, parts)) == len(set.union(*parts)) == 6
+        assert patients[fold, "test"] == patients[0, "test"]
+    validated = [patients[fold, "validation"] for fold in range(task["folds"])]
+    assert set.union(*validated) | patients[0, "test"] == {f"patient{i:03}" for i in range(6)}
+
+
+def missing_mask(data: Path) -> None:
+    (data / "labelsTr" / "heart_1.nii.gz").unlink()
+
+
+def other_grid(data: Path) -> None:
+    layouts.save(layouts.volume(1)[1], data / "labelsTr" / "heart_1.nii.gz", (2.0, 1.0, 5.0))
+
+
+def other_shape(data: Path) -> None:
+    layouts.save(layouts.volume(1, (40, 36, 7))[1], data / "labelsTr" / "heart_1.nii.gz")
+
+
+def unknown_value(data: Path) -> None:
+    layouts.save(layouts.volume(1)[1] * 7, data / "labelsTr" / "heart_1.nii.gz")
+
+
+def half_a_label(data: Path) -> None:
+    layouts.save(layouts.volume(1)[1] * np.float32(0.5), data / "labelsTr" / "heart_1.nii.gz")
+
+
+def truncated(data: Path) -> None:
+    file = data / "imagesTr" / "heart_1.nii.gz"
+    file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes())[:-5000]))
+
+
+def constant(data: Path) -> None:
+    layouts.save(np.full((40, 36, 8), 3, np.int16), data / "imagesTr" / "heart_1.nii.gz")
+
+
+def not_a_volume(data: Path) -> None:
+    shutil.copy(__file__, data / "imagesTr" / "heart_1.nii.gz")
+
+
+def not_a_number(data: Path) -> None:
+    image = layouts.volume(1)[0].astype(np.float32)
+    image[3, 3, 3] = np.nan
+    layouts.save(image, data / "imagesTr" / "heart_1.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (missing_mask, "heart_1: ./labelsTr/heart_1.nii.gz is missing"),
+        (other_grid, "heart_1: heart_1.nii.gz and heart_1.nii.gz: their affines lie"),
+        (other_shape, r"heart_1: .*shapes are \(40, 36, 7\) and \(40, 36, 8\)"),
+        (unknown_value, "heart_1: heart_1.nii.gz: the mask holds 7, 14, expected 0, 1, 2"),
+        (half_a_label, "heart_1: heart_1.nii.gz: the mask holds 0.5, expected whole numbers"),
+        (truncated, "heart_1: heart_1.nii.gz: damaged or truncated"),
+        (constant, "heart_1: heart_1.nii.gz: every voxel of a channel is 3"),
+        (not_a_volume, "heart_1: heart_1.nii.gz: the content is not gzip"),
+        (not_a_number, "heart_1: heart_1.nii.gz: 1 voxels are NaN or infinite"),
+    ],
+)
+def test_a_broken_pair_is_named_and_nothing_written(
+    spoil: Callable[[Path], None], words: str, tmp_path: Path
+) -> None:
+    data = layouts.decathlon(tmp_path / "data")
+    spoil(data)
+    with pytest.raises(SystemExit, match=f"cannot plan: 1 pairs cannot be used:\n  {words}"):
+        plan(data, tmp_path / "task.json")
+    assert not (tmp_path / "task.json").exists()
+
+
+def test_every_broken_pair_of_pictures_is_named(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path, count=8)
+    (data / "masks" / "case0.png").unlink()
+    (data / "images" / "case1.png").unlink()
+    shutil.copy(data / "masks" / "case2.png", data / "masks" / "case2_mask.png")
+    with pytest.raises(SystemExit) as stop:
+        plan(data, tmp_path / "task.json")
+    for words in (
+        "images/case0.png: no mask in masks",
+        "masks/case1.png: no image of that name in images",
+        "images/case2.png: 2 masks, expected one in masks",
+    ):
+        assert words in str(stop.value)
+    shutil.rmtree(data / "masks")
+    shutil.rmtree(data / "images")
+    data = layouts.pictures(tmp_path, count=8)
+    grey = np.asarray(Image.open(data / "images" / "case3.png"))[..., 0]
+    Image.fromarray(grey).save(data / "images" / "case3.png")
+    with pytest.raises(SystemExit, match="case3: a picture of 1 channels, where most are a picture of 3"):
+        plan(data, tmp_path / "task.json")
+
+
+def test_a_missing_channel_is_named(tmp_path: Path) -> None:
+    data = layouts.nnunet(tmp_path)
+    (data / "imagesTr" / "brain_2_0001.nii.gz").unlink()
+    with pytest.raises(SystemExit, match="brain_2: imagesTr/brain_2_0001.nii.gz is missing"):
+        plan(data, tmp_path / "task.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "no readable JSON"),
+        ("[]", "expected the Decathlon's list 'training'"),
+        ('{"training": [{"image": "a.nii.gz"}]}', "must have image and label"),
+        (
+            '{"channel_names": {"0": "CT"}, "labels": {"background": 0, "whole": [1, 2]}}',
+            r"label 'whole' is \[1, 2\]; regions",
+        ),
+        ('{"channel_names": {"0": "CT"}, "labels": {"background": 0, "ignore": 9}}', "label 'ignore' is 9"),
+    ],
+)
+def test_a_data_set_that_is_described_wrongly_says_how(content: str, words: str, tmp_path: Path) -> None:
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "dataset.json").write_text(content)
+    with pytest.raises(SystemExit, match=f"cannot plan: .*{words}"):
+        plan(tmp_path, tmp_path / "task.json")
+
+
+def test_folders_that_are_no_data_set_say_what_is_expected(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="no folder at"):
+        plan(tmp_path / "none", tmp_path / "task.json")
+    with pytest.raises(
+        SystemExit, match=r"no dataset.json in .* expected the Medical Segmentation Decathlon"
+    ):
+        plan(tmp_path, tmp_path / "task.json")
+    layouts.pictures(tmp_path / "train")
+    with pytest.raises(SystemExit, match="give one of its folders, train"):
+        plan(tmp_path, tmp_path / "task.json")
+    with pytest.raises(SystemExit, match=r"must end in \.json"):
+        plan(tmp_path / "train", tmp_path / "task.yaml")
+    (tmp_path / "train" / "labels").mkdir()
+    with pytest.raises(SystemExit, match="found labels and masks, expected one folder"):
+        plan(tmp_path / "train", tmp_path / "task.json")
+    few = layouts.pictures(tmp_path / "few", count=2)
+    with pytest.raises(SystemExit, match="need at least 3 labelled cases"):
+        plan(few, tmp_path / "task.json")
+    empty = layouts.pictures(tmp_path / "empty", high=0)
+    with pytest.raises(SystemExit, match="every mask is empty"):
+        plan(empty, tmp_path / "task.json")

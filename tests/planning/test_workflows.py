@@ -1,0 +1,123 @@
+"""A plan drives training, evaluation and segmentation without an edit."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from mcanet.scripts.networks import MCANet
+from mcanet.scripts.planning import plan
+from monai.bundle import ConfigWorkflow
+from PIL import Image
+
+from ..end_to_end.run import CONFIGS, mcanet
+from . import layouts
+
+BRIEF = {"max_epochs": 1, "val_interval": 1, "num_workers": 0, "batch_size": 2, "num_samples": 1}
+
+
+def run(config: str, task: Path, **settings: Any) -> ConfigWorkflow:
+    """A workflow with a task over it, from start to end."""
+    kind = {"evaluate": "evaluation"}.get(config, config)
+    files = [str(CONFIGS / f"{config}.json"), str(task)]
+    sys.path.insert(0, str(CONFIGS.parent))
+    try:
+        workflow = ConfigWorkflow(workflow_type=kind, config_file=files, **settings)
+        workflow.initialize()
+        workflow.run()
+        workflow.finalize()
+    finally:
+        sys.path.remove(str(CONFIGS.parent))
+    return workflow
+
+
+@pytest.mark.parametrize(
+    ("make", "result"),
+    [
+        (layouts.decathlon, "heart_0/segmentation.nii.gz"),
+        (layouts.nnunet, "brain_0/segmentation.nii.gz"),
+        (layouts.pictures, "case0/segmentation.png"),
+    ],
+)
+def test_one_file_drives_all_three(make: Callable[[Path], Path], result: str, tmp_path: Path) -> None:
+    data, task, out = make(tmp_path / "data"), tmp_path / "mytask.json", tmp_path / "mytask_training"
+    plan(data, task)
+    with pytest.raises(SystemExit, match=r"no weights at '.*mytask_training/model.pt'; train the task"):
+        run("evaluate", task, dataset_dir=str(data), output_dir=str(tmp_path / "figures"))
+    images = next(folder for folder in data.iterdir() if folder.name.startswith("images"))
+    run("train", task, dataset_dir=str(data), output_dir=str(out), ckpt_dir=str(out), **BRIEF)
+    weights = torch.load(out / "model.pt", weights_only=True)
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+    run("evaluate", task, dataset_dir=str(data), output_dir=str(tmp_path / "figures"), subset="all")
+    with (tmp_path / "figures" / "mean_dice_raw.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(list(next(data.glob("[lm]a[bs]*")).iterdir()))
+    assert all(0 <= float(row["mean"]) <= 1 for row in rows)
+    run("inference", task, dataset_dir=str(images), output_dir=str(tmp_path / "masks"))
+    with (tmp_path / "masks" / "manifest.csv").open(newline="") as file:
+        manifest = list(csv.DictReader(file))
+    assert len(manifest) == len(rows)
+    assert {row["status"] for row in manifest} == {"done"}
+    mask = tmp_path / "masks" / result
+    classes = len(json.loads(task.read_text())["labels"]) + 1
+    if mask.suffix == ".png":
+        array, given = np.asarray(Image.open(mask)), Image.open(next(images.iterdir())).size
+        assert array.shape == given[::-1]
+    else:
+        nifti, given = nibabel.load(mask), nibabel.load(sorted(images.iterdir())[0])
+        array = np.asarray(nifti.dataobj)
+        assert array.shape == given.shape
+        np.testing.assert_allclose(nifti.affine, given.affine)
+    assert array.dtype == np.uint8
+    assert array.max() < classes
+
+
+def test_by_the_commands_that_the_plan_prints(tmp_path: Path) -> None:
+    layouts.pictures(tmp_path / "data", suffix="_mask")
+    planned = mcanet("plan", "data", "-o", "mytask.json", cwd=tmp_path)
+    assert planned.returncode == 0, planned.stderr
+    assert "mcanet train data mytask_training --task mytask.json" in planned.stdout
+    brief = [word for name, value in BRIEF.items() for word in (f"--{name}", value)]
+    trained = mcanet("train", "data", "--task", "mytask.json", *brief, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    segmented = mcanet("segment", "data/images", "masks", "--task", "mytask.json", cwd=tmp_path)
+    assert segmented.returncode == 0, segmented.stderr
+    assert len(list((tmp_path / "masks").glob("*/segmentation.png"))) == 6
+
+
+def strange_value(data: Path) -> None:
+    for i in range(5):
+        layouts.save(layouts.volume(i)[1] * 3, data / "labelsTr" / f"heart_{i}.nii.gz")
+
+
+def other_grid(data: Path) -> None:
+    for i in range(5):
+        layouts.save(layouts.volume(i)[1], data / "labelsTr" / f"heart_{i}.nii.gz", (1.0, 1.0, 4.0))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (strange_value, r"cannot use the data set: heart_\d.nii.gz: the mask holds 3, 6, expected 0, 1, 2"),
+        (other_grid, r"cannot use the data set: heart_\d.nii.gz and heart_\d.nii.gz: their affines lie"),
+    ],
+)
+def test_a_pair_that_broke_after_the_plan_is_one_sentence(
+    spoil: Callable[[Path], None], words: str, tmp_path: Path
+) -> None:
+    data, task = layouts.decathlon(tmp_path / "data"), tmp_path / "mytask.json"
+    plan(data, task)
+    torch.save(MCANet(in_channels=1, out_channels=3).state_dict(), tmp_path / "model.pt")
+    spoil(data)
+    places = {"dataset_dir": str(data), "output_dir": str(tmp_path / "out")}
+    with pytest.raises(SystemExit, match=f"^{words}"):
+        run("evaluate", task, ckpt_path=str(tmp_path / "model.pt"), **places)
+    for uncached in ({}, {"cache_rate": 0.0}, {"cache_rate": 0.0, "num_workers": 1}):
+        with pytest.raises(SystemExit, match=f"^{words}"):
+            run("train", task, **places, **{**BRIEF, "ckpt_dir": str(tmp_path / "out"), **uncached})
