@@ -14,7 +14,7 @@ from ..end_to_end.run import mcanet
 @pytest.mark.data
 @pytest.mark.parametrize(
     ("name", "epochs", "least"),
-    [("hippocampus", 8, 0.6), ("acdc", 12, 0.4), ("dsb2018", 2, 0.6)],
+    [("hippocampus", 8, 0.6), ("acdc", 8, 0.3), ("dsb2018", 2, 0.6)],
 )
 def test_a_short_training_finds_most_of_what_is_labelled(
     name: str, epochs: int, least: float, tmp_path: Path
