@@ -1,7 +1,6 @@
-"""What runs the network: PyTorch as it is, compiled, OpenVINO or ONNX Runtime; each gives the same labels."""
+"""What runs the network: PyTorch, OpenVINO or ONNX Runtime; each gives the same labels."""
 
 import importlib
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,17 +19,16 @@ def open_engine(network: nn.Module, engine: str = "eager", mixed_precision: bool
 
     Args:
         network: an :class:`MCANet`, or an ensemble of some, with its weights, on its device.
-        engine: "eager", "compiled" (torch.compile), "openvino" or "onnxruntime"; the last two on a CPU, each an
-            extra package.
+        engine: "eager", "openvino" or "onnxruntime"; the last two on a CPU, each an extra package.
         mixed_precision: compute in bfloat16; None does so where the device has it natively (ONNX Runtime:
             never).
 
     Shape: that of the network, float32 logits.
 
     Raises:
-        SystemExit: there is no such engine, or its package, compiler or device is missing.
+        SystemExit: there is no such engine, or its package or device is missing.
     """
-    engines = {"eager": Eager, "compiled": _compiled, "openvino": _openvino, "onnxruntime": _onnxruntime}
+    engines = {"eager": Eager, "openvino": _openvino, "onnxruntime": _onnxruntime}
     with plain_exit("cannot open the engine"):
         if engine not in engines:
             raise ValueError(f"no engine {engine!r}: expected one of {', '.join(engines)}")
@@ -58,34 +56,25 @@ class Eager(nn.Module):
     Args:
         network: as :func:`open_engine`'s, fused.
         dtype: to compute in.
-        call: what computes; the network itself by default.
     """
 
     def __init__(
         self,
         network: nn.Module,
         dtype: torch.dtype,
-        call: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.network = network.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.dtype = dtype
-        self.call = self.network if call is None else call
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x.to(dtype=self.dtype, memory_format=torch.channels_last)
         if x.device.type != "cpu":
-            return self.call(x).float()
+            return self.network(x).float()
         pictures = max(1, PIXELS_A_PASS // (x.shape[-2] * x.shape[-1]))
         if len(x) <= pictures:
-            return self.call(x).float()
-        return torch.cat([self.call(part).float() for part in x.split(pictures)])
-
-
-def _compiled(network: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """torch.compile with frozen weights; the first call takes about a minute."""
-    compiled = torch.compile(network, dynamic=True, options={"freezing": True})
-    return Eager(network, dtype, call=compiled)
+            return self.network(x).float()
+        return torch.cat([self.network(part).float() for part in x.split(pictures)])
 
 
 def _openvino(network: nn.Module, dtype: torch.dtype) -> nn.Module:
