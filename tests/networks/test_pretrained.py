@@ -86,3 +86,18 @@ def test_training_starts_from_our_weights_or_published_ones(tmp_path) -> None:
     torch.save({"state_dict": published}, tmp_path / "published.pth")
     started = start_from(MCANet(in_channels=1), tmp_path / "published.pth")
     assert torch.equal(started.encoder.norms[0].weight, published["backbone.norm1.weight"])
+
+
+def test_training_starts_from_another_tasks_weights_with_a_classifier_of_its_own(tmp_path, caplog) -> None:
+    torch.manual_seed(0)
+    other = MCANet(in_channels=1, out_channels=3)
+    torch.save(other.state_dict(), tmp_path / "other.pt")
+    network = start_from(MCANet(in_channels=3, out_channels=2), tmp_path / "other.pt")
+    assert network.decoder.classifier.out_channels == 2
+    assert torch.equal(network.encoder.norms[3].weight, other.encoder.norms[3].weight)
+    assert "the weights are of 3 classes, the task has 2" in caplog.text
+    image = torch.rand(1, 1, 32, 32)
+    features = [net.eval().forward_features(x) for net, x in ((other, image), (network, image.repeat(1, 3, 1, 1)))]
+    assert features[0].shape[1] == 3 and features[1].shape[1] == 2
+    stems = [net.encoder.downsamples[0](x) for net, x in ((other, image), (network, image.repeat(1, 3, 1, 1)))]
+    torch.testing.assert_close(*stems)

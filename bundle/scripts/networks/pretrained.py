@@ -1,5 +1,6 @@
 """Weights from files: OpenMMLab names into ours, and loading that never falls back to random weights."""
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import torch
 import torch.nn as nn
+
+logger = logging.getLogger(__name__)
 
 Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 
@@ -50,6 +53,7 @@ _DECODER_RULES: Rules = (
 # The reference's temperature enters no computation; an ImageNet checkpoint carries its classifier.
 _WITHOUT_COUNTERPART = {"decode_head.decoder_level.temperature", "head.weight", "head.bias"}
 _STEM = "encoder.downsamples.0.0.weight"
+_CLASSIFIER = "decoder.classifier"
 
 
 def convert_mmseg_state_dict(
@@ -144,6 +148,9 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
 def start_from(network: nn.Module, path: str | Path | None) -> nn.Module:
     """Load weights to train on from: our own file, or a published checkpoint; None leaves the network as it is.
 
+    Ours may be another task's: a stem of other channels is spread over them, and a classifier of other classes
+    starts anew, which the log says.
+
     Raises:
         FileNotFoundError: if there is no such file.
         KeyError, ValueError: if the weights do not fit.
@@ -152,8 +159,21 @@ def start_from(network: nn.Module, path: str | Path | None) -> nn.Module:
         return network
     checkpoint = _read(path)
     if any(name.startswith(("encoder.", "model")) for name in checkpoint):
-        return load_weights(network, path)
+        return load_strictly(network, _for_task(network, checkpoint.get("model", checkpoint)))
     return load_pretrained(network, checkpoint)
+
+
+def _for_task(network: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Another task's weights with the network's own stem channels and classes."""
+    own, adapted = network.state_dict(), dict(state_dict)
+    if _STEM in adapted:
+        adapted[_STEM] = _spread_over_channels(adapted[_STEM], own[_STEM].shape[1])
+    kernel = f"{_CLASSIFIER}.weight"
+    if kernel in adapted and adapted[kernel].shape != own[kernel].shape:
+        classes = [len(weights[kernel]) for weights in (adapted, own)]
+        logger.warning("the classifier starts anew: the weights are of %d classes, the task has %d", *classes)
+        adapted |= {name: own[name] for name in own if name.startswith(_CLASSIFIER)}
+    return adapted
 
 
 def _read(path: str | Path) -> Mapping[str, Any]:

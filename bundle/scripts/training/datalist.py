@@ -78,6 +78,8 @@ def split(items: list[Any], seed: int = 0, folds: int | None = None, fold: int =
     test, rest = order[n_val : n_val + n_test], order[:n_val] + order[n_val + n_test :]
     validation = rest[:n_val]
     if folds is not None:
+        if not isinstance(folds, int) or not isinstance(fold, int):
+            raise ValueError(f"folds and fold must be numbers, got {folds!r} and {fold!r}")
         if not 2 <= folds <= len(rest) or not 0 <= fold < folds:
             raise ValueError(
                 f"{len(rest)} cases or patients cannot be cut into {folds} folds with a fold {fold}"
