@@ -1,13 +1,13 @@
 """Put the app, the bundle and a sample study into a folder that MONAI Label can work in."""
 
 import argparse
-import json
 import shutil
 import sys
 from pathlib import Path
 
 import nibabel
-from monai.bundle import ConfigParser
+from mcanet.scripts import BUNDLE_ROOT
+from mcanet.scripts.export import export_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "demo"))
@@ -21,9 +21,9 @@ def main() -> None:
     arguments.add_argument("--address", default="http://127.0.0.1:8000")
     given = arguments.parse_args()
     app = add_app(given.folder)
-    for task in [DEFAULT_TASK, *(file.stem for file in (ROOT / "bundle/models/tasks").glob("*.pt"))]:
-        if not (app / "model" / task).exists():
-            add_task(app, ROOT / "bundle", task)
+    add_task(app, DEFAULT_TASK)
+    for weights in sorted((BUNDLE_ROOT / "models/tasks").glob("*.pt")):
+        add_task(app, weights.stem, BUNDLE_ROOT / "configs/tasks" / f"{weights.stem}.json")
     add_study(given.folder / "studies")
     print(
         f"MONAI Label: {given.address} (stop it with Ctrl-C)\n"
@@ -42,41 +42,17 @@ def add_app(folder: Path) -> Path:
     return app
 
 
-def add_task(app: Path, bundle: Path, task: str) -> Path:
+def add_task(app: Path, task: str, overlay: Path | None = None, ckpt_path: Path | None = None) -> None:
     """A bundle of one task in the app's folder ``model``: MONAI Label, the stock app too, reads one file a config.
 
     Args:
         app: the app's folder.
-        bundle: to copy.
-        task: name of a task file of the bundle, or another name for its default task.
+        task: its name there; what the server trained under that name stays.
+        overlay: the task's file; None for the default task.
+        ckpt_path: its weights, if they lie elsewhere than the overlay says.
     """
-    folder = app / "model" / task
-    partial = folder.with_name(f".{task}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    ignored = shutil.ignore_patterns("__pycache__", "runs", "tasks", "*.pt", "*.ts")
-    shutil.copytree(bundle, partial, ignore=ignored)
-    overlay, weights = bundle / "configs/tasks" / f"{task}.json", bundle / "models/tasks" / f"{task}.pt"
-    if overlay.exists():
-        merge(partial / "configs", overlay)
-    else:
-        weights = bundle / "models/model.pt"
-    (partial / "models").mkdir(exist_ok=True)
-    shutil.copy(weights, partial / "models/model.pt")
-    partial.rename(folder)
-    return folder
-
-
-def merge(configs: Path, overlay: Path) -> None:
-    """Write a task's settings into the configs, and its labels into the metadata."""
-    for name in ("inference.json", "train.json"):
-        merged = ConfigParser.load_config_files([str(configs / name), str(overlay)])
-        (configs / name).write_text(json.dumps(merged, indent=4))
-    labels = json.loads((configs / "inference.json").read_text())["labels"]
-    metadata = json.loads((configs / "metadata.json").read_text())
-    output = metadata["network_data_format"]["outputs"]["pred"]
-    output["channel_def"] = {"0": "background"} | {str(label["value"]): label["name"] for label in labels}
-    output["num_channels"] = len(output["channel_def"])
-    (configs / "metadata.json").write_text(json.dumps(metadata, indent=4))
+    if not (app / "model" / task).exists():
+        export_bundle(app / "model" / task, overlay, ckpt_path)
 
 
 def add_study(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """What the servers are given: a bundle with a second task, on colour pictures, and images of both tasks."""
 
 import json
-import shutil
 from pathlib import Path
 
 import nibabel
@@ -19,6 +18,7 @@ CODE = ["49755003", "SCT", "Morphologically abnormal structure"]
 DISCS = {
     "labels": [
         {"value": 1, "name": "Red disc", "colour": [255, 0, 0], "category": CODE, "type": CODE},
+        {"value": 2, "name": "Green disc", "colour": [0, 255, 0], "category": CODE, "type": CODE},
         {"value": 3, "name": "Blue disc", "colour": [0, 0, 255], "category": CODE, "type": CODE},
     ],
     "in_channels": 3,
@@ -34,17 +34,14 @@ DISCS = {
 
 def app_of_two_tasks(folder: Path) -> Path:
     """The app with the bundle's own task and one on pictures, whose weights are random."""
-    bundle = folder / "bundle"
-    shutil.copytree(BUNDLE, bundle, ignore=shutil.ignore_patterns("__pycache__"))
-    for part in ("configs", "models"):
-        (bundle / part / "tasks").mkdir(exist_ok=True)
-    (bundle / "configs/tasks/discs.json").write_text(json.dumps(DISCS))
+    overlay, weights = folder / "discs.json", folder / "discs.pt"
+    folder.mkdir(parents=True, exist_ok=True)
+    overlay.write_text(json.dumps(DISCS))
     torch.manual_seed(0)
-    weights = MCANet(in_channels=3, out_channels=4).state_dict()
-    torch.save(weights, bundle / "models/tasks/discs.pt")
+    torch.save(MCANet(in_channels=3, out_channels=4).state_dict(), weights)
     app = add_app(folder)
-    add_task(app, bundle, "hippocampus")
-    add_task(app, bundle, "discs")
+    add_task(app, "hippocampus")
+    add_task(app, "discs", overlay, weights)
     return app
 
 

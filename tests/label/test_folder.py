@@ -59,7 +59,7 @@ def png(content: bytes) -> np.ndarray:
 def test_both_tasks_stand_side_by_side(volumes: Client) -> None:
     info = volumes.info()
     assert info["models"]["hippocampus"]["labels"] == HIPPOCAMPUS
-    assert info["models"]["discs"]["labels"] == {"Red disc": 1, "Blue disc": 3}
+    assert info["models"]["discs"]["labels"] == {"Red disc": 1, "Green disc": 2, "Blue disc": 3}
     assert [info["models"][name]["dimension"] for name in ("hippocampus", "discs")] == [3, 2]
     assert info["trainers"].keys() == {"hippocampus", "discs"}
     assert info["models"]["hippocampus"]["config"]["model_filename"] == ["model.pt"]
@@ -180,7 +180,7 @@ def test_pictures_come_back_as_lossless_masks_of_their_size(pictures: Client, tm
         assert mask.dtype == np.uint8
         assert set(np.unique(mask)) <= {0, 1, 2, 3}
     names = pictures.infer("discs", "case_1", "json").json()["label_names"]
-    assert names.items() <= {"Red disc": 1, "Blue disc": 3}.items()
+    assert names.items() <= {"Red disc": 1, "Green disc": 2, "Blue disc": 3}.items()
 
 
 def test_pictures_are_labelled_scored_and_trained_on(pictures: Client, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from label.prepare import add_task
 
-from ..conftest import BUNDLE
 from . import made
 from .server import PYTHON, label_server
 
@@ -32,7 +31,7 @@ def test_the_stock_app_serves_inference_and_training(tmp_path: Path) -> None:
     ]
     subprocess.run([str(word) for word in copied], check=True, capture_output=True)
     app = tmp_path / "monaibundle"
-    add_task(app, BUNDLE, "hippocampus")
+    add_task(app, "hippocampus")
     studies = made.volumes(tmp_path / "studies", 3)
     conf = ("models", "hippocampus", "zoo_source", "ngc", "sam2", "false")
     with label_server(app, studies, *conf) as client:
