@@ -127,3 +127,16 @@ def test_compiled_network_answers_as_the_network_does(network: MCANet) -> None:
 def test_wrong_arguments_say_what_is_allowed(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MCANet(**arguments)
+
+
+def test_gradients_add_up_over_steps_that_zero_them_in_place() -> None:
+    torch.manual_seed(0)
+    network = MCANet(dropout=0.0, drop_path=0.0).eval()
+    x = torch.rand(1, 3, 64, 64)
+    gradients = []
+    for _ in range(2):
+        network.zero_grad(set_to_none=False)
+        network(x).square().mean().backward()
+        gradients.append([weight.grad.clone() for weight in network.parameters()])
+    for first, second in zip(*gradients, strict=True):
+        torch.testing.assert_close(first, second)

@@ -60,7 +60,10 @@ class SummedStrips(nn.Sequential):
             bias: torch.Tensor | None = conv.bias  # type: ignore[assignment]
             assert bias is not None  # for TorchScript
             biases.append(bias)
-        return torch.stack(weights).sum(0), torch.stack(biases).sum(0)
+        bias_sum = biases[0]
+        for more in biases[1:]:  # stacked and summed, they would share the memory of one gradient
+            bias_sum = bias_sum + more
+        return torch.stack(weights).sum(0), bias_sum
 
     def as_conv(self) -> nn.Conv2d:
         """The one convolution, with weights of its own."""
