@@ -1,22 +1,29 @@
 """Training: which cases, which slices of them, at which rates."""
 
 from .autocast import AutocastInferer
+from .checkpoints import Checkpoints, SaveBest, save_unvalidated
 from .datalist import labelled_datalist
+from .draws import SeedDraws
+from .finite import OnlyFinite
 from .layouts import Layout, Pair, read_layout
 from .map_labels import MapLabelsd, one_channel
 from .parameter_groups import parameter_groups
 from .refusals import NameRefused, open_dataset
 from .slice_samples import RandSliceSamplesd
 from .start import open_datalist, open_weights
-from .weight_average import WeightAverage, save_unvalidated
+from .weight_average import WeightAverage
 
 __all__ = [
     "AutocastInferer",
+    "Checkpoints",
     "Layout",
     "MapLabelsd",
     "NameRefused",
+    "OnlyFinite",
     "Pair",
     "RandSliceSamplesd",
+    "SaveBest",
+    "SeedDraws",
     "WeightAverage",
     "labelled_datalist",
     "one_channel",

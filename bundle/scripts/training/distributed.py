@@ -1,6 +1,5 @@
 """Several processes: one device a rank, one writer."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +8,13 @@ import torch.distributed as dist
 from ignite.handlers import ProgressBar
 from monai.handlers import CheckpointSaver, StatsHandler, TensorBoardStatsHandler
 
-WRITERS = (CheckpointSaver, ProgressBar, StatsHandler, TensorBoardStatsHandler)
+from ..device import local_device
+from .batch_norm import synchronise
+from .checkpoints import SaveBest
+
+__all__ = ["handlers_of_rank", "join", "leave", "local_device", "wrap"]
+
+WRITERS = (CheckpointSaver, ProgressBar, SaveBest, StatsHandler, TensorBoardStatsHandler)
 
 
 def join() -> None:
@@ -23,19 +28,12 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def local_device() -> torch.device:
-    """This rank's GPU on its node, or the CPU."""
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    torch.cuda.set_device(device)
-    return device
-
-
 def wrap(network: torch.nn.Module, device: torch.device) -> torch.nn.parallel.DistributedDataParallel:
-    """The network with gradients averaged over the ranks, and batch statistics too where there are GPUs."""
+    """The network with gradients and batch statistics of all ranks together."""
     if device.type == "cuda":
         network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    else:
+        synchronise(network)
     network.to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return torch.nn.parallel.DistributedDataParallel(network, [device] if device.type == "cuda" else None)

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from ignite.engine import Engine, Events
-from monai.data import CacheDataset
 
 from ..study import RefusedError
+from .draws import SeededDataset
 
 
 @contextmanager
@@ -54,11 +54,13 @@ class NameRefused:
             raise error
 
 
-def open_dataset(data: Sequence[Any], transform: Callable[..., Any], cache_rate: float = 1.0) -> CacheDataset:
-    """MONAI's CacheDataset, whose broken pairs are named.
+def open_dataset(
+    data: Sequence[Any], transform: Callable[..., Any], cache_rate: float = 1.0, seed: int = 0
+) -> SeededDataset:
+    """The cases as a training or validation draws them; arguments as :class:`SeededDataset`'s.
 
     Raises:
         SystemExit: a pair is refused while it is cached.
     """
     with plain_refusals():
-        return CacheDataset(data=data, transform=transform, cache_rate=cache_rate, progress=False)
+        return SeededDataset(data, transform, cache_rate, seed)

@@ -51,17 +51,21 @@ class RandSliceSamplesd(Randomizable, MapTransform):
         self.foreground = foreground
         self.roi_size = None if roi_size is None else tuple(roi_size)
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> list[dict[Hashable, torch.Tensor]]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> list[dict[Hashable, MetaTensor]]:
         spacing = spacing_of(data[self.image_key], data[self.image_key].ndim - 1)
         image, label = (_as_volume(data[key]) for key in (self.image_key, self.label_key))
         planes = self.planes if data[self.image_key].ndim == 4 else (2,)
-        return [
+        draws = [
             self._draw(image, label, spacing, int(self.R.choice(planes))) for _ in range(self.num_samples)
         ]
+        file = getattr(data[self.image_key], "meta", {}).get("filename_or_obj", "")
+        for draw in draws:
+            draw[self.image_key].meta["filename_or_obj"] = file  # which case to name
+        return draws
 
     def _draw(
         self, image: torch.Tensor, label: torch.Tensor, spacing: Sequence[float], axis: int
-    ) -> dict[Hashable, torch.Tensor]:
+    ) -> dict[Hashable, MetaTensor]:
         index, centre = self._place(label, axis)
         own = [n for i, n in enumerate(image.shape[1:]) if i != axis]
         size = network_size(own, in_plane(spacing, axis), self.spacing)

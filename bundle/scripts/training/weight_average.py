@@ -1,11 +1,7 @@
 """The running average of the weights, which is what is validated and saved."""
 
-import os
-from collections.abc import Sized
-from pathlib import Path
 from typing import Any
 
-import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler
 
@@ -26,19 +22,13 @@ class WeightAverage(EMAHandler):
         if engine.state.iteration == 0:  # a resumed training brings its average along
             self.ema_model.load_state_dict(self.model.state_dict())
 
+    def state_dict(self) -> dict[str, Any]:
+        """The average, and how far its momentum has come."""
+        step = self.momentum_scheduler.event_index if self.momentum_scheduler else 0
+        return {"model": self.ema_model.state_dict(), "step": step}
 
-def save_unvalidated(network: torch.nn.Module, ckpt_dir: str | Path, cases: Sized) -> None:
-    """Save ``model.pt`` after a training without a case to validate on, which no other handler would.
-
-    Args:
-        network: whose weights.
-        ckpt_dir: made if it does not exist.
-        cases: that the training was validated on; with any, the best weights are saved already.
-    """
-    if len(cases):
-        return
-    path = Path(ckpt_dir) / "model.pt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    torch.save(network.state_dict(), temporary)
-    os.replace(temporary, path)
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with an average that was saved."""
+        self.ema_model.load_state_dict(state_dict["model"])
+        if self.momentum_scheduler:
+            self.momentum_scheduler.event_index = state_dict["step"]

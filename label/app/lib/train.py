@@ -36,5 +36,6 @@ class Train(BundleTrainTask):
 
     def _update_overrides(self, overrides: dict[str, Any]) -> dict[str, Any]:
         overrides["init_path"] = self.init_path
+        overrides["resume"] = False  # labels have come since; what an earlier training saved is in init_path
         overrides["max_epochs"] = overrides["train#trainer#max_epochs"]
         return overrides

@@ -1,0 +1,64 @@
+"""What a training draws at random: by seed, epoch and case alone, so that it can be repeated and gone on with."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.data import CacheDataset
+from torch.utils.data import DistributedSampler
+
+
+class SeededDataset(CacheDataset):
+    """MONAI's CacheDataset, each of whose items draws by seed, epoch and its own index.
+
+    Neither the number of loader processes or ranks, nor a training that was interrupted, changes what is drawn.
+
+    Args:
+        data: the cases.
+        transform: a Compose.
+        cache_rate: share of the cases kept in memory, as far as the first random transform.
+        seed: of the draws.
+    """
+
+    def __init__(
+        self, data: Sequence[Any], transform: Callable[..., Any], cache_rate: float = 1.0, seed: int = 0
+    ) -> None:
+        super().__init__(data=data, transform=transform, cache_rate=cache_rate, progress=False)
+        self.seed = seed
+        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # loader processes outlive an epoch
+
+    def _transform(self, index: int) -> Any:
+        self.transform.set_random_state(seed_of(self.seed, int(self.epoch), index))
+        return super()._transform(index)
+
+
+class SeedDraws:
+    """Ignite handler of a trainer: seeds what an epoch draws (its cases' order and augmentation) and a step (dropout).
+
+    Args:
+        seed: of the training.
+        dataset: the training's.
+        sampler: that shuffles it.
+    """
+
+    def __init__(self, seed: int, dataset: SeededDataset, sampler: DistributedSampler) -> None:
+        self.seed, self.dataset, self.sampler = seed, dataset, sampler
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._begin_epoch)
+        engine.add_event_handler(Events.ITERATION_STARTED, self._begin_step)
+
+    def _begin_epoch(self, engine: Engine) -> None:
+        self.dataset.epoch.fill_(engine.state.epoch)
+        self.sampler.set_epoch(engine.state.epoch)
+
+    def _begin_step(self, engine: Engine) -> None:
+        torch.manual_seed(seed_of(self.seed, engine.state.iteration))  # each: a new loader takes a number too
+
+
+def seed_of(*numbers: int) -> int:
+    """One 32-bit seed that follows from several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

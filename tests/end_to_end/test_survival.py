@@ -1,0 +1,95 @@
+"""``mcanet train``, killed and started again; the same seed twice; two processes against one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from . import hippocampi
+from .run import CONFIGS, command, mcanet
+
+pytestmark = pytest.mark.slow
+
+BRIEF = ("--spacing", 2, "--roi_size", "[32,32]", "--max_epochs", 4, "--batch_size", 4, "--num_samples", 2)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(torch.load(folder / "last.pt", weights_only=True))
+
+
+def test_killed_at_any_moment_it_ends_with_the_weights_of_an_unbroken_training(tmp_path: Path) -> None:
+    dataset = hippocampi.decathlon(tmp_path / "data", 8)
+    unbroken = mcanet("train", dataset, "unbroken", *BRIEF, cwd=tmp_path)
+    assert unbroken.returncode == 0, unbroken.stderr[-2000:]
+    words = [Path(sys.executable).parent / "mcanet", "train", dataset, "broken", *BRIEF]
+    for saved in ("checkpoint.pt", "checkpoint_before.pt"):
+        run = subprocess.Popen(
+            [str(word) for word in words], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        until = time.monotonic() + 200
+        while not (tmp_path / "broken" / saved).exists():
+            assert run.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        os.kill(run.pid, signal.SIGKILL)
+        run.wait()
+    last = mcanet("train", dataset, "broken", *BRIEF, cwd=tmp_path)
+    assert last.returncode == 0, last.stderr[-2000:]
+    assert "goes on after epoch" in last.stdout + last.stderr
+    expected = weights(tmp_path / "unbroken")
+    assert all(torch.equal(value, expected[name]) for name, value in weights(tmp_path / "broken").items())
+    assert not list((tmp_path / "broken").glob("*checkpoint*"))
+
+
+LOSSES = """
+import json, os, sys
+import monai
+from ignite.engine import Events
+from monai.bundle import ConfigWorkflow
+files, dataset, out, batch_size = json.loads(sys.argv[1]), *sys.argv[2:5]
+gradients_as_they_are = {  # AdamW makes whole steps of what rounding leaves of a gradient that is nearly nothing
+    "_target_": "torch.optim.SGD", "params": "$@network_def.parameters()", "lr": "@learning_rate",
+}
+workflow = ConfigWorkflow(
+    workflow_type="train", config_file=files, dataset_dir=dataset, ckpt_dir=out, output_dir=out,
+    spacing=2, roi_size=[32, 32], max_epochs=60, val_interval=60, batch_size=int(batch_size), num_samples=2,
+    num_workers=0, optimizer=gradients_as_they_are,
+    **{"loss#batch": False, "network_def#dropout": 0.0, "network_def#drop_path": 0.0},
+)
+monai.utils.set_determinism(0)  # the trainer is made here, ahead of the run that sets it
+workflow.initialize()
+losses = []
+trainer = workflow.trainer
+trainer.add_event_handler(
+    Events.ITERATION_COMPLETED, lambda engine: losses.append(float(engine.state.output["loss"]))
+)
+trainer.add_event_handler(Events.ITERATION_COMPLETED(once=10), trainer.terminate)
+workflow.run()
+rank = os.environ.get("RANK", "0")
+json.dump(losses, open(f"{out}/losses_{rank}.json", "w"))
+workflow.finalize()
+"""
+
+
+def test_two_ranks_at_half_the_batch_lose_what_one_does_at_the_whole(tmp_path: Path) -> None:
+    dataset = hippocampi.decathlon(tmp_path / "data", 21)  # 16 train: four whole batches
+    (tmp_path / "losses.py").write_text(LOSSES)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    means = {}
+    for name, words, names, batch in (
+        ("one", [sys.executable], ["train.json"], 4),
+        ("two", torchrun, ["train.json", "multi_gpu_train.json"], 2),
+    ):
+        files = json.dumps([str(CONFIGS / file) for file in names])
+        run = command(*words, "losses.py", files, dataset, name, batch, cwd=tmp_path)
+        assert run.returncode == 0, run.stderr[-3000:]
+        ranks = [json.loads(file.read_text()) for file in (tmp_path / name).glob("losses_*.json")]
+        means[name] = [sum(losses) / len(ranks) for losses in zip(*ranks, strict=True)]
+    assert len(means["one"]) == 10
+    assert means["two"] == pytest.approx(means["one"], abs=1e-3)

@@ -1,0 +1,158 @@
+"""A small training that is broken off: what it goes on with, and what it refuses."""
+
+import resource
+from pathlib import Path
+
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from mcanet.scripts.training import Checkpoints, OnlyFinite, SaveBest
+from monai.data import DataLoader, MetaTensor, list_data_collate
+from monai.engines import SupervisedTrainer
+
+EPOCHS = 5
+
+
+def trainer_of(
+    folder: Path, infinite: bool = False, skip: bool = False, **settings: object
+) -> tuple[SupervisedTrainer, torch.nn.Module, list[float]]:
+    """A trainer with its network, and the list that its learning rates go to."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 1))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, 3 * EPOCHS)
+    items = [
+        {
+            "image": MetaTensor(torch.randn(2), meta={"filename_or_obj": f"case_{i}.nii.gz"}),
+            "label": torch.ones(1),
+        }
+        for i in range(6)
+    ]
+    if infinite:
+        items[3]["image"][0] = torch.inf
+    trainer = SupervisedTrainer(
+        max_epochs=EPOCHS,
+        device=torch.device("cpu"),
+        train_data_loader=DataLoader(items, batch_size=2, collate_fn=list_data_collate),
+        network=network,
+        loss_function=torch.nn.MSELoss(),
+        optimizer=optimizer,
+        decollate=False,
+        train_handlers=[OnlyFinite(network, skip)],
+    )
+    rates: list[float] = []
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: rates.append(schedule.get_last_lr()[0]))
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: schedule.step())
+    evaluator = Engine(lambda engine, batch: None)
+    evaluator.state.best_metric, evaluator.state.best_metric_epoch = 0.5, 1
+    parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
+    Checkpoints(folder, parts, evaluator, {"learning_rate": 0.1, **settings}).attach(trainer)
+    return trainer, network, rates
+
+
+def break_off(folder: Path, epoch: int) -> list[float]:
+    """Train until an epoch has begun its second step; returns the learning rates until then."""
+    trainer, _, rates = trainer_of(folder)
+
+    def die(engine: Engine) -> None:
+        if engine.state.iteration == 3 * (epoch - 1) + 2:
+            raise KeyboardInterrupt
+
+    trainer.add_event_handler(Events.ITERATION_STARTED, die)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    return rates
+
+
+def test_a_training_that_was_broken_off_ends_as_an_unbroken_one(tmp_path: Path) -> None:
+    trainer, unbroken, rates = trainer_of(tmp_path / "unbroken")
+    trainer.run()
+    assert list((tmp_path / "unbroken").iterdir()) == []  # nothing to go on with
+    before = break_off(tmp_path / "broken", epoch=4)
+    trainer, network, after = trainer_of(tmp_path / "broken")
+    trainer.run()
+    assert before[:9] + after == rates
+    for name, weight in unbroken.state_dict().items():
+        assert torch.equal(network.state_dict()[name], weight), name
+
+
+@pytest.mark.parametrize("left", [0, 100, 1500])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, left: int) -> None:
+    break_off(tmp_path, epoch=4)
+    last = tmp_path / "checkpoint.pt"
+    last.write_bytes(last.read_bytes()[:left])
+    trainer, network, after = trainer_of(tmp_path)
+    trainer.run()
+    assert len(after) == 3 * (EPOCHS - 2)
+    unbroken = trainer_of(tmp_path / "unbroken")
+    unbroken[0].run()
+    assert torch.equal(network[1].weight, unbroken[1][1].weight)
+
+
+def test_two_damaged_checkpoints_are_an_error_and_not_a_new_start(tmp_path: Path) -> None:
+    break_off(tmp_path, epoch=4)
+    for name in ("checkpoint.pt", "checkpoint_before.pt"):
+        (tmp_path / name).write_bytes(b"half")
+    with pytest.raises(SystemExit, match="no whole checkpoint"):
+        trainer_of(tmp_path)[0].run()
+
+
+def test_another_training_does_not_go_on_with_it(tmp_path: Path) -> None:
+    break_off(tmp_path, epoch=2)
+    with pytest.raises(SystemExit, match=r"learning_rate was 0.1, is 0.2"):
+        trainer_of(tmp_path, learning_rate=0.2)[0].run()
+
+
+def test_a_full_disk_leaves_what_was_saved(tmp_path: Path) -> None:
+    trainer, _, _ = trainer_of(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(engine: Engine) -> None:
+        if engine.state.epoch == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+
+    trainer.add_event_handler(Events.EPOCH_STARTED, fill)
+    try:
+        with pytest.raises(SystemExit, match=r"cannot write .*checkpoint.pt: .*File too large"):
+            trainer.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    trainer, _, after = trainer_of(tmp_path)
+    trainer.run()
+    assert len(after) == 3 * (EPOCHS - 2)
+
+
+def test_a_batch_that_is_not_finite_stops_the_training_and_names_its_cases(tmp_path: Path) -> None:
+    with pytest.raises(
+        SystemExit, match=r"epoch 1, a gradient is not finite .*'case_2.nii.gz', 'case_3.nii.gz'"
+    ):
+        trainer_of(tmp_path, infinite=True)[0].run()
+
+
+def test_a_batch_that_is_not_finite_is_skipped_and_named_if_so_chosen(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer, network, _ = trainer_of(tmp_path, infinite=True, skip=True)
+    trainer.run()
+    assert caplog.text.count("batch skipped") == EPOCHS
+    assert "case_3.nii.gz" in caplog.text
+    assert all(value.isfinite().all() for value in network.state_dict().values())
+
+
+def test_the_best_weights_are_those_of_the_best_validation(tmp_path: Path) -> None:
+    network = torch.nn.Linear(1, 1)
+    scores = iter([0.5, 0.7, 0.6])
+    evaluator = Engine(lambda engine, batch: None)
+    evaluator.state.best_metric, evaluator.state.best_metric_epoch = -1, -1
+
+    def validate(engine: Engine) -> None:
+        score = next(scores)
+        torch.nn.init.constant_(network.weight, score)
+        if score > engine.state.best_metric:
+            engine.state.best_metric, engine.state.best_metric_epoch = score, engine.state.epoch
+
+    evaluator.add_event_handler(Events.EPOCH_COMPLETED, validate)
+    SaveBest(network, tmp_path).attach(evaluator)
+    evaluator.run([0], max_epochs=3)
+    assert float(torch.load(tmp_path / "model.pt", weights_only=True)["weight"]) == pytest.approx(0.7)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.pt"]
