@@ -23,6 +23,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.command == "plan":
         plan(arguments, overrides)
         return
+    if arguments.command == "merge":
+        merge(arguments, overrides)
+        return
     overlay = task_file(arguments.task)
     if arguments.command == "export":
         export(arguments, overrides, overlay)
@@ -101,6 +104,9 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "output_dir", metavar="OUT", nargs="?", default="mcanet_evaluation", help="folder for the figures"
     )
+    merging = commands.add_parser("merge", help="put evaluations, as of folds, together", allow_abbrev=False)
+    merging.add_argument("folders", metavar="FIGURES", nargs="+", help="folders that evaluate wrote")
+    merging.add_argument("-o", "--output_dir", metavar="OUT", required=True, help="folder for summary.json")
     planning = commands.add_parser("plan", help="write a task for your own data", allow_abbrev=False)
     planning.add_argument(
         "dataset_dir",
@@ -125,6 +131,15 @@ def plan(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from .planning import plan as write_plan  # here, as for export
 
     write_plan(arguments.dataset_dir, arguments.task_file)
+
+
+def merge(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """Merge the summaries of evaluations."""
+    if overrides:
+        raise SystemExit(f"mcanet merge takes no {overrides[0]!r}")
+    from .evaluation import merge_summaries  # here, as for export
+
+    merge_summaries(arguments.folders, arguments.output_dir)
 
 
 def training_folder(overlay: Path | None) -> str:

@@ -116,3 +116,18 @@ def to_grey(plane: np.ndarray, window: np.ndarray) -> np.ndarray:
     if plane.dtype.kind == "f":
         scaled = np.nan_to_num(scaled, copy=False, nan=0.0)
     return scaled.clip(0, 255).astype(np.uint8)
+
+
+def pixels_of(array: np.ndarray, view: View, index: int, window: np.ndarray) -> np.ndarray:
+    """A plane as uint8 to be shown: a picture's three colours (rows, columns, 3), else the first channel's grey.
+
+    Args:
+        array: (C, X, Y, Z) or (C, X, Y).
+        view: of the array.
+        index: of the plane.
+        window: see :func:`window_of`.
+    """
+    planes = [view.plane(channel, index) for channel in array]
+    if not view.patient and len(planes) >= 3:
+        return np.stack(planes[:3], axis=-1).clip(0, 255).astype(np.uint8)
+    return to_grey(planes[0], window)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from .display import View, to_grey, view_of, window_of
+from .display import View, pixels_of, view_of, window_of
 from .labels import Label
 from .nifti import as_labels, replacing, to_array
 
@@ -73,11 +73,7 @@ def _tile(
 ) -> Image.Image:
     """One plane in colour, scaled to its place in the montage, with the outlines of its labels."""
     size = _tile_size(view, mask.shape, columns)
-    planes = [view.plane(channel, index) for channel in array]
-    if view.axes[2] is None and len(planes) >= 3:
-        pixels = np.stack(planes[:3], axis=-1).clip(0, 255).astype(np.uint8)
-    else:
-        pixels = to_grey(planes[0], window)
+    pixels = pixels_of(array, view, index, window)
     tile = Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB").resize(size, Image.Resampling.BICUBIC)
     found = Image.fromarray(np.ascontiguousarray(view.plane(mask, index)))
     values = np.asarray(found.resize(size, Image.Resampling.NEAREST))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .display import View, to_grey, view_of, window_of
+from .display import pixels_of, view_of, window_of
 from .labels import Label
 from .nifti import as_labels, to_array
 
@@ -49,7 +49,7 @@ def slice_sheet(image: Any, labels: Any, table: Sequence[Label]) -> dict[str, An
     scale = min(1.0, longest / max(shape))
     window = window_of(array)
     size = max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
-    grey = [_resized(_grey(array, view, index, window), size, smooth=True) for index in numbers]
+    grey = [_resized(pixels_of(array, view, index, window), size, smooth=True) for index in numbers]
     found = [_resized(view.plane(mask, index), size, smooth=False) for index in numbers]
     while True:
         picture, outline = _jpeg(_sheet(grey)), _png(_sheet(found), table)
@@ -71,13 +71,6 @@ def slice_sheet(image: Any, labels: Any, table: Sequence[Label]) -> dict[str, An
         "letters": list(view.letters),
         "labels": [{"value": e.value, "name": e.name, "colour": list(e.colour)} for e in table],
     }
-
-
-def _grey(array: np.ndarray, view: View, index: int, window: np.ndarray) -> np.ndarray:
-    planes = [view.plane(channel, index) for channel in array]
-    if not view.patient and len(planes) >= 3:
-        return np.stack(planes[:3], axis=-1).clip(0, 255).astype(np.uint8)
-    return to_grey(planes[0], window)
 
 
 def _resized(pixels: np.ndarray, size: tuple[int, int], smooth: bool) -> np.ndarray:

@@ -1,0 +1,50 @@
+"""The parts of a cross-validation as one account."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..plain_exit import plain_exit
+from .summary import FILE, summarise, write_summary
+
+
+@plain_exit("cannot merge")
+def merge_summaries(folders: Sequence[str | Path], output_dir: str | Path) -> None:
+    """Write the ``summary.json`` of several evaluations' cases together, its intervals over all of them.
+
+    Args:
+        folders: of evaluations under the same labels and tolerance.
+        output_dir: made if it does not exist.
+
+    Raises:
+        SystemExit: a summary is missing, differs in labels, tolerance or unit, or measures a case a second time.
+    """
+    cases, stated, owner = [], dict[str, Any](), dict[str, Path]()
+    for file in [Path(folder) / FILE for folder in folders]:
+        summary = _read(file)
+        own = {key: summary[key] for key in ("labels", "surface_dice_tolerance", "unit")}
+        if stated and own != stated:
+            raise ValueError(f"{file} was measured with {own}, the ones before with {stated}; measure alike")
+        stated = own
+        for case in summary["metric_per_case"]:
+            reference = case["reference_file"]
+            if reference in owner:
+                raise ValueError(f"{reference} was measured in {owner[reference]} and {file}; leave one out")
+            owner[reference] = file
+            cases.append(case)
+    write_summary(summarise(cases, stated), Path(output_dir))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A summary that ``mcanet evaluate`` wrote.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        summary = json.loads(file.read_text(encoding="utf-8"))
+        summary["interval_95"]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{file} is no summary of mcanet evaluate; measure anew") from None
+    return summary

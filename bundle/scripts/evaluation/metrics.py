@@ -1,0 +1,105 @@
+"""What is measured of a case, label by label, on its own grid.
+
+A measure takes two masks, ours and the truth, bool (1, 1, X, Y, Z) or (1, 1, X, Y), and the spacing along their
+axes, in mm for volumes and 1 for pictures. A label that neither mask holds has no figure: NaN, left out of means.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.metrics import (
+    CumulativeIterationMetric,
+    compute_confusion_matrix_metric,
+    compute_hausdorff_distance,
+    compute_surface_dice,
+)
+
+from ..plain_exit import plain_exit
+from ..slices import spacing_of
+
+Measure = Callable[[torch.Tensor, torch.Tensor, Sequence[float]], torch.Tensor]
+
+
+class LabelMetric(CumulativeIterationMetric):
+    """A measure of every label of every case, each with the spacing of its own truth.
+
+    For ``monai.handlers.IgniteMetricHandler``; MONAI's own handlers take one spacing for all cases. One label is
+    a mask at a time, so that memory does not grow with the labels.
+
+    Args:
+        measure: a function of this module.
+        num_classes: with the background, which is not measured.
+
+    Shape: labels (1, 1, X, Y[, Z]) twice to (1, num_classes - 1, …), as the measure's figures are.
+    """
+
+    def __init__(self, measure: Measure, num_classes: int) -> None:
+        super().__init__()
+        self.measure = measure
+        self.num_classes = num_classes
+
+    def _compute_tensor(
+        self, y_pred: torch.Tensor, y: torch.Tensor | None = None, **kwargs: Any
+    ) -> torch.Tensor:
+        assert y is not None  # the handler gives both
+        spacing = spacing_of(y, y.ndim - 2)[: y.ndim - 2]
+        ours, truth = (mask.as_tensor() if isinstance(mask, MetaTensor) else mask for mask in (y_pred, y))
+        values = range(1, self.num_classes)
+        return torch.stack([self.measure(ours == value, truth == value, spacing) for value in values])[None]
+
+    def aggregate(self) -> torch.Tensor:
+        """The mean over cases, then over labels, as nnU-Net's ``foreground_mean``."""
+        return self.get_buffer().nanmean(0).nanmean(0)
+
+
+def voxel_counts(ours: torch.Tensor, truth: torch.Tensor, spacing: Sequence[float]) -> torch.Tensor:
+    """True positives, false positives, true negatives and false negatives (4,).
+
+    In float64: MONAI's are float32, which cannot count beyond 16.7 million voxels.
+    """
+    both, n_pred, n_ref = (ours & truth).sum(), ours.sum(), truth.sum()
+    return torch.stack([both, n_pred - both, ours.numel() - n_pred - n_ref + both, n_ref - both]).double()
+
+
+def overlap(ours: torch.Tensor, truth: torch.Tensor, spacing: Sequence[float], name: str) -> torch.Tensor:
+    """A figure of :func:`voxel_counts`, by MONAI's name; 0 where only one mask holds the label."""
+    return compute_confusion_matrix_metric(name, voxel_counts(ours, truth, spacing)[None])[0]
+
+
+dice: Measure = partial(overlap, name="f1 score")
+iou: Measure = partial(overlap, name="threat score")
+
+
+def hausdorff_95(ours: torch.Tensor, truth: torch.Tensor, spacing: Sequence[float]) -> torch.Tensor:
+    """95 % Hausdorff distance, the larger of both directions; NaN where a mask is empty: there is no distance."""
+    if not (ours.any() and truth.any()):
+        return torch.tensor(math.nan, device=ours.device)
+    return compute_hausdorff_distance(
+        ours, truth, include_background=True, percentile=95, spacing=list(spacing)
+    )[0, 0]
+
+
+@plain_exit("cannot measure")
+def surface_dice(tolerance: float) -> Measure:
+    """Share of both surfaces' voxels that lie within ``tolerance`` of the other; 0 where only one mask is empty.
+
+    Raises:
+        SystemExit: the tolerance is not a number of at least 0.
+    """
+    if isinstance(tolerance, str | bool) or not 0 <= tolerance < math.inf:
+        raise ValueError(f"tolerance must be a number of mm (pictures: pixels) from 0, got {tolerance!r}")
+
+    def measure(ours: torch.Tensor, truth: torch.Tensor, spacing: Sequence[float]) -> torch.Tensor:
+        if ours.any() != truth.any():
+            return torch.tensor(0.0, device=ours.device)
+        if not ours.any():
+            return torch.tensor(math.nan, device=ours.device)
+        return compute_surface_dice(
+            ours, truth, [float(tolerance)], include_background=True, spacing=list(spacing)
+        )[0, 0]
+
+    return measure

@@ -1,0 +1,176 @@
+"""The account of an evaluation: ``summary.json`` in nnU-Net's shape, with distances and intervals beside."""
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.utils import string_list_all_gather
+from scipy.stats import bootstrap
+
+from ..plain_exit import plain_exit
+from ..results import Label
+from ..results.nifti import replacing
+
+FILE = "summary.json"
+# metric of the evaluator: name in the summary, nnU-Net's where it has one
+FIGURES = {"mean_dice": "Dice", "mean_iou": "IoU", "hausdorff_95": "HD95", "surface_dice": "SurfaceDice"}
+COUNTS = ("TP", "FP", "TN", "FN")
+RESAMPLES = 2000
+
+
+class WriteSummary:
+    """Ignite handler: writes ``summary.json`` and prints its means. Attach it to every process.
+
+    Args:
+        output_dir: made if it does not exist.
+        labels: the table of the task's labels.
+        tolerance: of surface Dice, to be stated.
+    """
+
+    def __init__(self, output_dir: str | Path, labels: Sequence[Label], tolerance: float) -> None:
+        self.output_dir = Path(output_dir)
+        self.stated: dict[str, Any] = {
+            "labels": {str(label.value): label.name for label in labels},
+            "surface_dice_tolerance": tolerance,
+        }
+        self._files: list[str] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Attach behind the metrics."""
+        engine.add_event_handler(Events.EPOCH_STARTED, lambda: self._files.clear())
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._note_files)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def _note_files(self, engine: Any) -> None:
+        for item in engine.state.batch:
+            self._files += [item["reference_file"], item["prediction_file"]]
+
+    def __call__(self, engine: Any) -> None:
+        """Gather the cases of all processes; the first one writes."""
+        files = string_list_all_gather(self._files)
+        if idist.get_rank() == 0:
+            cases = _cases(files, engine.state.metric_details, list(self.stated["labels"]))
+            write_summary(summarise(cases, self.stated), self.output_dir)
+
+
+def _cases(
+    files: Sequence[str], details: Mapping[str, torch.Tensor], labels: Sequence[str]
+) -> list[dict[str, Any]]:
+    """``metric_per_case``, in the order of the references, whichever process measured which."""
+    figures = {name: details[metric].tolist() for metric, name in FIGURES.items()}
+    counts = details["voxel_counts"].long().tolist()
+    cases = []
+    for i, (reference, prediction) in enumerate(zip(files[::2], files[1::2], strict=True)):
+        metrics = {}
+        for j, label in enumerate(labels):
+            voxels = dict(zip(COUNTS, counts[i][j], strict=True))
+            sums = {"n_pred": voxels["TP"] + voxels["FP"], "n_ref": voxels["TP"] + voxels["FN"]}
+            metrics[label] = {name: table[i][j] for name, table in figures.items()} | voxels | sums
+        cases.append({"reference_file": reference, "prediction_file": prediction, "metrics": metrics})
+    return sorted(cases, key=lambda case: case["reference_file"])
+
+
+def summarise(cases: Sequence[Mapping[str, Any]], stated: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole of ``summary.json``.
+
+    Args:
+        cases: as ``metric_per_case`` holds them.
+        stated: ``labels`` (names by value) and ``surface_dice_tolerance``, passed on.
+    """
+    labels = list(stated["labels"])
+    tables = {
+        key: np.array([[case["metrics"][label][key] for label in labels] for case in cases], float)
+        for key in cases[0]["metrics"][labels[0]]
+    }
+    picture = cases[0]["prediction_file"].endswith(".png")
+    return {
+        "foreground_mean": {key: float(_mean(table)) for key, table in tables.items()},
+        "mean": {
+            label: {key: float(_mean(table[:, [i]])) for key, table in tables.items()}
+            for i, label in enumerate(labels)
+        },
+        "metric_per_case": list(cases),
+        "interval_95": {
+            "foreground_mean": {name: interval(tables[name]) for name in FIGURES.values()},
+            "mean": {
+                label: {name: interval(tables[name][:, [i]]) for name in FIGURES.values()}
+                for i, label in enumerate(labels)
+            },
+        },
+        "cases_counted": {
+            label: {name: int(np.isfinite(tables[name][:, i]).sum()) for name in FIGURES.values()}
+            for i, label in enumerate(labels)
+        },
+        "unit": "px" if picture else "mm",
+        **stated,
+    }
+
+
+def interval(table: np.ndarray) -> list[float]:
+    """[low, high], the 95 % interval of the mean of figures (cases, labels), by a percentile bootstrap over cases.
+
+    The seed is fixed. NaN twice where fewer than two cases have a figure.
+    """
+    known = table[np.isfinite(table).any(1)]
+    if len(known) < 2:
+        return [float("nan")] * 2
+    found = bootstrap(
+        (np.arange(len(known)),),
+        lambda drawn, axis: _mean(known[drawn]),
+        n_resamples=RESAMPLES,
+        batch=100,
+        vectorized=True,
+        method="percentile",
+        random_state=np.random.default_rng(0),
+    ).confidence_interval
+    return [float(found.low), float(found.high)]
+
+
+def _mean(table: np.ndarray) -> Any:
+    """The mean over cases, then over labels, of figures (…, cases, labels); NaN counts for nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a label that no case holds
+        return np.nanmean(np.nanmean(table, axis=-2), axis=-1)
+
+
+@plain_exit("cannot write the summary")
+def write_summary(summary: Mapping[str, Any], output_dir: Path) -> None:
+    """Write ``summary.json``, whole or not at all, and print its means.
+
+    Raises:
+        SystemExit: the folder cannot be written.
+    """
+    output_dir.mkdir(parents=True, exist_ok=True)
+    with replacing(output_dir / FILE) as temporary:
+        temporary.write_text(json.dumps(summary, indent=4) + "\n", encoding="utf-8")
+    print(means(summary), flush=True)
+
+
+def means(summary: Mapping[str, Any]) -> str:
+    """The means with their intervals as a table for people."""
+    count, unit = len(summary["metric_per_case"]), summary["unit"]
+    heads = ["Dice", "IoU", f"HD95 ({unit})", f"surface Dice ({summary['surface_dice_tolerance']:g} {unit})"]
+    rows = [["", *heads]]
+    for label, name in summary["labels"].items():
+        counted = summary["cases_counted"][label]
+        cells = [
+            _cell(summary["mean"][label][key], summary["interval_95"]["mean"][label][key])
+            + (f" of {counted[key]}" if counted[key] < count else "")
+            for key in FIGURES.values()
+        ]
+        rows.append([name, *cells])
+    foreground, intervals = summary["foreground_mean"], summary["interval_95"]["foreground_mean"]
+    rows.append(["mean", *(_cell(foreground[key], intervals[key]) for key in FIGURES.values())])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join([f"{count} cases; in brackets the 95 % interval of the mean", *map(str.rstrip, lines)])
+
+
+def _cell(value: float, bounds: Sequence[float]) -> str:
+    return f"{value:.3f} ({bounds[0]:.3f} to {bounds[1]:.3f})"
