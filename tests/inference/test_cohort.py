@@ -55,9 +55,15 @@ def save(folder: Path, name: str, fill: int = 0, affine: np.ndarray | None = Non
     return voxels
 
 
-def run(source: Path | str, output: Path, ckpt: Path | None = None, **options: object) -> Cohort:
+def run(
+    source: Path | str,
+    output: Path,
+    ckpt: Path | None = None,
+    network: torch.nn.Module | None = None,
+    **options: object,
+) -> Cohort:
     known = provenance(ckpt or output / "none.pt", "cpu", [])
-    manifest = open_manifest(output, known)
+    manifest = open_manifest(output, known, source)
     preprocessing = Compose(
         [
             LoadStudyd("image", source_key="source"),
@@ -70,7 +76,7 @@ def run(source: Path | str, output: Path, ckpt: Path | None = None, **options: o
     CaseEvaluator(
         torch.device("cpu"),
         cohort,
-        Threshold(),
+        network or Threshold(),
         inferer=SlicewiseInferer(),
         postprocessing=Invertd("pred", preprocessing, "image", nearest_interp=True),
         val_handlers=[SaveResults(writer)],

@@ -1,11 +1,12 @@
 """From the cases of an input to labels: the run, its engine, the slice-wise inferer."""
 
+from ..device import local_device
 from .cohort import Cohort
 from .disagreement import Disagreement
 from .engines import open_engine
 from .evaluator import CaseEvaluator, SaveResults
 from .slicewise import SlicewiseInferer
-from .start import may_store, open_input, open_manifest, open_network, provenance
+from .start import may_store, open_input, open_manifest, open_network, provenance, tell_license
 
 __all__ = [
     "CaseEvaluator",
@@ -13,10 +14,12 @@ __all__ = [
     "Disagreement",
     "SaveResults",
     "SlicewiseInferer",
+    "local_device",
     "may_store",
     "open_engine",
     "open_input",
     "open_manifest",
     "open_network",
     "provenance",
+    "tell_license",
 ]

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,17 @@ import torch
 from torch.utils.data import IterableDataset
 
 from ..plain_exit import plain_exit
-from ..results import Manifest, explained, write_report
+from ..results import Manifest, Ranks, explained, write_report
 from ..study import Archive, Case, RefusedError, RemoteSeries, sha256_of
 from .start import open_input
 
 logger = logging.getLogger("mcanet")
 
+Item = dict[str, Any]
+Unit = tuple[str, Callable[[], Iterable[Item]]]
+
+_LOOK_AGAIN_SECONDS = 1.0
+_REPORT = "report.html"  # no case id, so it can stand among them
 _NOT_STORED = "its results are whole, but not stored on the server yet"
 
 
@@ -43,7 +49,7 @@ class Cohort(IterableDataset):
     def __init__(
         self,
         dataset_dir: str | Path,
-        transform: Callable[[dict[str, Any]], dict[str, Any]],
+        transform: Callable[[Item], Item],
         manifest: Manifest,
         series: str | None = None,
         limits: Mapping[str, Any] | None = None,
@@ -60,16 +66,49 @@ class Cohort(IterableDataset):
         for notice in self.found.notices:
             logger.info("%s", notice)
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Item]:
+        units, ranks = list(self._units()), self.manifest.ranks
+        while ranks and units:
+            held = yield from self._share(units, ranks)
+            if held:
+                time.sleep(_LOOK_AGAIN_SECONDS)
+            units = held
+        for _, items in units:
+            yield from items()
+
+    def _units(self) -> Iterator[Unit]:
+        """What processes share out among them: a name, and the cases that are still to do behind it."""
         for case, reason in self.found.refused:
-            self.enter(case, "refused", reason)
+            yield case.case_id, partial(self._refuse, case, reason)
         if isinstance(self.found, Archive):
             for series in self.found.series:
-                yield from self._retrieved(self.found, series)
+                yield series.case_id, partial(self._retrieved, self.found, series)
         else:
-            yield from self._items(self.found.cases)
+            for case in self.found.cases:
+                yield case.case_id, partial(self._items, [case])
 
-    def _retrieved(self, archive: Archive, series: RemoteSeries) -> Iterator[dict[str, Any]]:
+    def _share(self, units: Iterable[Unit], ranks: Ranks) -> Generator[Item, None, list[Unit]]:
+        """The cases that no other process holds; returns those to look at again, for their holder may be lost."""
+        held = []
+        for name, items in units:
+            if not ranks.claim(name):
+                held.append((name, items))
+                continue
+            if name not in ranks.entered():
+                with self.manifest.turn():  # a lost holder may have left a row
+                    seen = set(self.seen)
+                yield from items()
+                with ranks.turn():
+                    ranks.enter(name, sorted(self.seen - seen))
+            self.seen.update(ranks.entered()[name])
+            ranks.release(name)
+        return held
+
+    def _refuse(self, case: Case, reason: str) -> tuple[()]:
+        self.enter(case, "refused", reason)
+        return ()
+
+    def _retrieved(self, archive: Archive, series: RemoteSeries) -> Iterator[Item]:
         """The cases of a series, whose files are there until the next one is asked for."""
         with self.manifest.scratch() as folder:
             case, row, found, problem = series.case(Path(folder)), None, None, None
@@ -92,7 +131,7 @@ class Cohort(IterableDataset):
                     self.enter(unfit, "refused", reason)
                 yield from self._items(found.cases, listing.sha256)
 
-    def _items(self, cases: Iterable[Case], listing_sha256: str = "") -> Iterator[dict[str, Any]]:
+    def _items(self, cases: Iterable[Case], listing_sha256: str = "") -> Iterator[Item]:
         """The cases that are still to do, preprocessed."""
         for case in cases:
             started, digest, problem = time.perf_counter(), "", None
@@ -182,13 +221,13 @@ class Cohort(IterableDataset):
             logger.warning("%s: %s: %s", case.case_id, status, remarks)
 
     def finish(self) -> None:
-        """Write the report and let the folder go.
+        """Write the report and let the folder go; of several processes, each speaks for the cases of all.
 
         Raises:
             SystemExit: with status 1, if a case of this run is not done, or there was none.
         """
-        with plain_exit("cannot write the report"):
-            write_report(self.manifest.output_dir)
+        with plain_exit("cannot write the report"), self.manifest.turn():
+            self._report(self.manifest.ranks)
         status = [row["status"] for row in self.manifest.rows if row["case_id"] in self.seen]
         counts = ", ".join(f"{status.count(name)} {name}" for name in ("done", "refused", "failed"))
         account = self.manifest.output_dir / "manifest.csv"
@@ -200,6 +239,14 @@ class Cohort(IterableDataset):
             raise SystemExit(
                 f"{len(self.seen) - status.count('done')} of {len(self.seen)} cases have no mask: see {account}"
             )
+
+    def _report(self, ranks: Ranks | None) -> None:
+        """Write the report, unless another process did so after the last case."""
+        if ranks and [*ranks.entered()][-1:] == [_REPORT]:
+            return
+        write_report(self.manifest.output_dir)
+        if ranks:
+            ranks.enter(_REPORT)
 
 
 def first_cause(error: Exception) -> Exception:

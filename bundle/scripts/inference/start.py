@@ -2,6 +2,8 @@
 
 import copy
 import hashlib
+import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from ..networks import Ensemble, load_weights
 from ..plain_exit import plain_exit
 from ..results import Manifest
 from ..study import Archive, Found, Limits, find_cases, is_address
+
+logger = logging.getLogger(__name__)
 
 
 def open_input(
@@ -74,18 +78,35 @@ def provenance(
     }
 
 
-def open_manifest(output_dir: str | Path, provenance: Mapping[str, str]) -> Manifest:
-    """Take hold of an output folder for a run.
+def open_manifest(
+    output_dir: str | Path, provenance: Mapping[str, str], dataset_dir: str | Path = ""
+) -> Manifest:
+    """Take hold of an output folder for a run, alone or with the other processes that a launcher started.
 
     Args:
         output_dir: made if it does not exist.
         provenance: see :func:`provenance`.
+        dataset_dir: the run's input, the same words for all of its processes.
 
     Raises:
         SystemExit: another run holds the folder, or it cannot be written.
     """
     with plain_exit("cannot write results"):
-        return Manifest(str(output_dir), provenance)
+        common = (str(dataset_dir), provenance.get("model_sha256"), provenance.get("settings_sha256"))
+        run = hashlib.sha256(repr(common).encode()).hexdigest()[:16] if _started_together() else ""
+        return Manifest(str(output_dir), provenance, run)
+
+
+def _started_together() -> bool:
+    """Whether torchrun, srun or a person says that this process is one of several."""
+    count = os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or "1"
+    return count != "1"
+
+
+def tell_license(data_license: str | None) -> None:
+    """Say before a run what the licence of the training data forbids; None: nothing."""
+    if data_license is not None:
+        logger.warning("these weights may not be used commercially, their training data are %s", data_license)
 
 
 def open_network(network: nn.Module, ckpt_path: str | Path | Sequence[str | Path]) -> nn.Module:

@@ -8,6 +8,7 @@ from .measurements import measure
 from .nifti import write_image, write_nifti, write_picture
 from .postprocess import PostProcess, PostProcessd
 from .preview import preview
+from .ranks import Ranks
 from .report import write_report
 from .seg import write_seg
 from .sr import write_sr
@@ -21,6 +22,7 @@ __all__ = [
     "Manifest",
     "PostProcess",
     "PostProcessd",
+    "Ranks",
     "ResultsWriter",
     "expected_dice",
     "explained",

@@ -1,4 +1,4 @@
-"""One run at a time on an output folder."""
+"""One run at a time on an output folder, of one process or of several."""
 
 import os
 import weakref
@@ -10,6 +10,7 @@ except ImportError:  # Windows has no flock: there, two runs on one folder are t
     fcntl = None  # type: ignore[assignment]
 
 NAME = ".mcanet.lock"
+_SAME = " (processes of one run need the same input, weights and settings)"
 
 
 class LockedError(OSError):
@@ -17,42 +18,63 @@ class LockedError(OSError):
 
 
 class FolderLock:
-    """An exclusive hold on a folder, from construction to ``close``.
+    """A hold on a folder, from construction to ``close``: of one process alone, or of the processes of one run.
 
     The kernel drops the hold when the process ends, however it ends: a lock never outlives its holder.
 
     Args:
         folder: an existing, writable folder.
+        run: what the processes of one run have in common; ``""`` keeps the folder for this one.
 
     Raises:
-        LockedError: another process, or another object of this one, holds the folder.
+        LockedError: another run, or another object of this process, holds the folder.
         OSError: the lock file cannot be written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, run: str = "") -> None:
         self._file = open(folder / NAME, "a+", encoding="ascii")  # noqa: SIM115
         try:
-            if fcntl:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.seek(0)
-            holder = self._file.read().strip() or "unknown"
-            self._file.close()
-            raise LockedError(
-                f"another run (process {holder}) is writing to {folder.name!r}: wait for it, end it, or "
-                "choose another output folder"
-            ) from None
+            self.first = self.alone()
+            if not self.first and not (run and self._joins(run)):
+                raise LockedError(
+                    f"another run (process {self._holder()[0]}) is writing to {folder.name!r}: wait for it, end "
+                    f"it, or choose another output folder{_SAME if run else ''}"
+                )
         except BaseException:
             self._file.close()
             raise
-        self._file.truncate(0)
-        self._file.write(f"{os.getpid()}\n")
-        self._file.flush()
+        if self.first:
+            self._file.truncate(0)
+            self._file.write(f"{os.getpid()} {run}".strip() + "\n")
+            self._file.flush()
         _held.add(self)
+
+    def alone(self) -> bool:
+        """Whether no other process holds the folder; then it is kept for this one."""
+        return self._locked(fcntl.LOCK_EX) if fcntl else True
+
+    def share(self) -> bool:
+        """Let the other processes of the run in; False if another run came between."""
+        return self._locked(fcntl.LOCK_SH)
 
     def close(self) -> None:
         """Let the folder go."""
         self._file.close()
+
+    def _joins(self, run: str) -> bool:
+        return self.share() and self._holder()[1:] == [run]
+
+    def _holder(self) -> list[str]:
+        """The process that holds the folder, or came first of several, and their run."""
+        self._file.seek(0)
+        return self._file.read().split() or ["unknown"]
+
+    def _locked(self, kind: int) -> bool:
+        try:
+            fcntl.flock(self._file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
 
 _held: "weakref.WeakSet[FolderLock]" = weakref.WeakSet()

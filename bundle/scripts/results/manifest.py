@@ -5,7 +5,8 @@ import io
 import json
 import platform
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta, timezone
 from importlib import metadata
 from pathlib import Path
@@ -13,9 +14,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from .. import __version__
-from .lock import FolderLock
+from .lock import FolderLock, LockedError
 from .measurements import COLUMNS as MEASURED
 from .nifti import replacing
+from .ranks import Ranks
 from .staging import PARTIAL, explained, recover
 
 COLUMNS = (
@@ -39,13 +41,13 @@ COLUMNS = (
 )
 MEASUREMENT_COLUMNS = ("case_id", *MEASURED)
 STATUSES = ("done", "refused", "failed")
-_RISKY = ("=", "+", "-", "@", "\t", "\r")
+_RISKY = frozenset("=+-@\t\r'")
 
 Row = dict[str, str]
 
 
 class Manifest:
-    """The manifest of an output folder, held by one process at a time.
+    """The manifest of an output folder, held by one process at a time, or by the processes of one run.
 
     Every ``record`` replaces manifest.csv (and measurements.csv) as a whole by renaming, so that a run
     killed at any moment leaves both readable and true. Rows of earlier runs stay until their case is done
@@ -56,14 +58,18 @@ class Manifest:
         provenance: what holds for all cases of the run: ``model_sha256``, ``device``, ``versions`` (default:
             those of the packages in use) and ``settings_sha256`` (optional: a hash of the settings which
             change the result; a case done with another is done anew).
+        run: what the processes of one run have in common, where several share the folder; each of them sees
+            the rows of all in its ``turn``, and takes no case that another holds in ``ranks``.
 
     Raises:
         LockedError: another run is writing to the folder.
-        OSError: the folder cannot be written.
+        OSError: the folder cannot be written, or lacks the file locks that several processes need.
         ValueError: the folder holds a manifest.csv that is not one of ours.
     """
 
-    def __init__(self, output_dir: Path | str, provenance: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, output_dir: Path | str, provenance: Mapping[str, str] | None = None, run: str = ""
+    ) -> None:
         self.output_dir = Path(output_dir)
         given = dict(provenance or {})
         self._provenance = {"versions": versions()} | {
@@ -73,16 +79,29 @@ class Manifest:
         }
         try:
             self.output_dir.mkdir(parents=True, exist_ok=True)
-            self._lock = FolderLock(self.output_dir)
+            self.ranks = Ranks(self.output_dir) if run else None
+            with self.ranks.turn() if self.ranks else nullcontext():
+                self._open(run)
         except OSError as error:
             raise explained(error) from None
+
+    def _open(self, run: str) -> None:
+        self._lock = FolderLock(self.output_dir, run)
         try:
+            if not self._lock.first:
+                self._reload()
+                return
             recover(self.output_dir)
             self._rows = {row["case_id"]: row for row in read_manifest(self.output_dir)}
             self._measured: dict[str, list[Row]] = {}
             self._load_measurements()
+            if self.ranks:
+                self._save(("manifest.csv", "measurements.csv"))  # mended, for the others to read
+                self.ranks.begin()
+                if not self._lock.share():
+                    raise LockedError("another run took the output folder: wait for it, or choose another")
         except BaseException:
-            self.close()
+            self._lock.close()
             raise
 
     def __enter__(self) -> "Manifest":
@@ -92,8 +111,23 @@ class Manifest:
         self.close()
 
     def close(self) -> None:
-        """Let another run have the folder."""
+        """Let another run have the folder; the last of several processes clears what killed ones left."""
+        if self.ranks:
+            with self.ranks.turn():
+                if self._lock.alone():
+                    recover(self.output_dir)
+            self.ranks.close()
         self._lock.close()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Keep the other processes of the run from the tables, which are as the last of them left them."""
+        if self.ranks is None:
+            yield
+            return
+        with self.ranks.turn():
+            self._reload()
+            yield
 
     @property
     def rows(self) -> list[Row]:
@@ -134,10 +168,11 @@ class Manifest:
 
     def forget(self, case_id: str) -> None:
         """Drop the case's rows: its files are about to be replaced, and no row may tell of other ones."""
-        if case_id in self._rows:
-            del self._rows[case_id]
-            self._measured.pop(case_id, None)
-            self._save(("manifest.csv", "measurements.csv"))
+        with self.turn():
+            if case_id in self._rows:
+                del self._rows[case_id]
+                self._measured.pop(case_id, None)
+                self._save(("manifest.csv", "measurements.csv"))
 
     def record(
         self,
@@ -194,14 +229,28 @@ class Manifest:
             "listing_sha256": listing_sha256,
             "stored": stored,
         } | self._provenance
-        self._rows[case.case_id] = {key: _one_line(values.get(key, "")) for key in COLUMNS}
-        self._measured.pop(case.case_id, None)
-        if status == "done":
-            self._measured[case.case_id] = self._measured_rows(case.case_id)
-            self._save(("measurements.csv", "manifest.csv"))
-        else:
-            self._save(("manifest.csv", "measurements.csv"))
-        return dict(self._rows[case.case_id])
+        row = {key: _one_line(values.get(key, "")) for key in COLUMNS}
+        self._replace(row)
+        return dict(row)
+
+    def _replace(self, row: Row) -> None:
+        with self.turn():
+            case_id = row["case_id"]
+            self._rows[case_id] = row
+            self._measured.pop(case_id, None)
+            if row["status"] == "done":
+                self._measured[case_id] = self._measured_rows(case_id)
+                self._save(("measurements.csv", "manifest.csv"))
+            else:
+                self._save(("manifest.csv", "measurements.csv"))
+
+    def _reload(self) -> None:
+        """Take the tables from the disk; measurements without a done row are a killed process's, half told."""
+        self._rows = {row["case_id"]: row for row in read_manifest(self.output_dir)}
+        self._measured = {case_id: [] for case_id, row in self._rows.items() if row["status"] == "done"}
+        for row in read_measurements(self.output_dir):
+            if row["case_id"] in self._measured:
+                self._measured[row["case_id"]].append(row)
 
     def _load_measurements(self) -> None:
         """Bring the rows in step with the case folders, which a killed run may have left a step ahead."""
@@ -274,14 +323,18 @@ def _read(path: Path, columns: Sequence[str]) -> list[Row]:
         return []
     except UnicodeDecodeError:
         raise ValueError(f"{path.name} in the output folder is no text: move it away") from None
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    missing = [name for name in columns[:9] if name not in (reader.fieldnames or ())]
+    header, *lines = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
+    missing = [name for name in columns[:9] if name not in header]
     if missing:
         raise ValueError(
             f"{path.name} in the output folder is not ours, it lacks the columns {', '.join(missing)}: "
             "move it away or choose another output folder"
         )
-    return [{name: _unguarded(row.get(name) or "") for name in columns} for row in reader]
+    absent = dict.fromkeys(columns, "")
+    return [
+        {name: row[name] for name in columns}
+        for row in (absent | dict(zip(header, map(_unguarded, line), strict=False)) for line in lines if line)
+    ]
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
@@ -293,11 +346,11 @@ def _write(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
 
 def _guarded(cell: str) -> str:
     """A cell which no spreadsheet takes for a formula; a number stays as it is."""
-    return f"'{cell}" if cell.startswith((*_RISKY, "'")) and not _is_number(cell) else cell
+    return f"'{cell}" if cell[:1] in _RISKY and not _is_number(cell) else cell
 
 
 def _unguarded(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") else cell
+    return cell[1:] if cell[:1] == "'" else cell
 
 
 def _is_number(cell: str) -> bool:

@@ -1,0 +1,122 @@
+"""The files for clusters are such as Slurm and Kubernetes take, and name what the bundle has."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from ..conftest import BUNDLE, ROOT
+
+SBATCH = sorted((ROOT / "deploy" / "slurm").glob("*.sbatch"))
+YAML = sorted((ROOT / "deploy" / "kubernetes").glob("*.yaml"))
+SCHEMA = json.loads(Path(__file__).with_name("kubernetes.json").read_text())
+OPTIONS = {
+    "job-name": r"[\w-]+",
+    "nodes": r"\d+",
+    "ntasks-per-node": r"\d+",
+    "cpus-per-task": r"\d+",
+    "gpus-per-task": r"\d+",
+    "gpus-per-node": r"\d+",
+    "mem": r"\d+[KMGT]",
+    "mem-per-cpu": r"\d+[KMGT]",
+    "time": r"\d+:\d\d:\d\d",
+    "output": r"\S+",
+    "open-mode": r"append|truncate",
+    "requeue": "",
+}
+
+
+def name(path: Path) -> str:
+    return path.name
+
+
+@pytest.mark.parametrize("file", SBATCH, ids=name)
+def test_batch_scripts_are_bash_with_options_of_sbatch(file: Path, tmp_path: Path) -> None:
+    checked = subprocess.run(["bash", "-n", file], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+    options = re.findall(r"^#{1,2}SBATCH --([\w-]+)=?(.*)$", file.read_text(), re.MULTILINE)
+    assert options
+    for option, value in options:
+        assert re.fullmatch(OPTIONS[option], value), f"--{option}={value}"
+    usage = subprocess.run(["bash", file, "IN"], capture_output=True, text=True, cwd=tmp_path)
+    assert (usage.returncode, usage.stderr.split(":")[0]) == (2, "usage")
+
+
+@pytest.mark.skipif(not shutil.which("sbatch"), reason="needs Slurm's sbatch (Debian: slurm-client)")
+@pytest.mark.parametrize("file", SBATCH, ids=name)
+def test_sbatch_takes_the_options(file: Path, tmp_path: Path) -> None:
+    """Without a cluster sbatch reads the options, and then says that no controller answers."""
+    (tmp_path / "slurm.conf").write_text(
+        "ClusterName=none\nSlurmctldHost=localhost\nSlurmctldPort=9\nAuthType=auth/none\nCryptoType=crypto/none\n"
+        "MessageTimeout=2\nGresTypes=gpu\nSelectType=select/cons_tres\nNodeName=none\nPartitionName=none Nodes=none\n"
+    )
+
+    def refusal(script: str) -> str:
+        (tmp_path / "a.sbatch").write_text(script)
+        return subprocess.run(
+            ["sbatch", "--test-only", "a.sbatch"], capture_output=True, text=True, cwd=tmp_path,
+            env={**os.environ, "SLURM_CONF": str(tmp_path / "slurm.conf")},
+        ).stderr  # fmt: skip
+
+    script = file.read_text().replace("##SBATCH", "#SBATCH")
+    assert "Unable to contact slurm controller" in refusal(script)
+    assert "unrecognized option" in refusal(script.replace("--nodes", "--nodez"))
+
+
+def settings(words: list[str]) -> set[str]:
+    return {word[2:] for word in words if word.startswith("--")} - {"config_file"}
+
+
+@pytest.mark.parametrize("file", YAML, ids=name)
+def test_kubernetes_takes_the_files(file: Path) -> None:
+    found = yaml.safe_load(file.read_text())
+    jsonschema.validate(found, SCHEMA)
+    for template in templates(found):
+        claimed = {volume["name"] for volume in template["volumes"]}
+        for container in template["containers"]:
+            assert {mount["name"] for mount in container["volumeMounts"]} == claimed
+            command = container["command"]
+            files = [BUNDLE / "configs" / "inference.json"]
+            if "--config_file" in command:
+                given = ast.literal_eval(command[command.index("--config_file") + 1])
+                files = [BUNDLE / Path(path).relative_to("/opt/mcanet/bundle") for path in given]
+            known = {key for path in files for key in json.loads(path.read_text())}
+            assert settings(command) <= known
+
+
+def templates(found: dict[str, Any]) -> list[dict[str, Any]]:
+    spec = found["spec"]
+    replicas = spec.get("pytorchReplicaSpecs", {"": spec})
+    return [replica["template"]["spec"] for replica in replicas.values()]
+
+
+def test_the_counts_agree() -> None:
+    job, training = (
+        yaml.safe_load((ROOT / "deploy" / "kubernetes" / f"{name}.yaml").read_text())["spec"]
+        for name in ("segment", "train")
+    )
+    told = {entry["name"]: entry["value"] for entry in templates({"spec": job})[0]["containers"][0]["env"]}
+    assert int(told["WORLD_SIZE"]) == job["completions"] == job["parallelism"] > 1
+    assert (
+        training["elasticPolicy"]["minReplicas"] == training["pytorchReplicaSpecs"]["Worker"]["replicas"] == 2
+    )
+
+
+def test_the_schema_refuses_what_kubernetes_would() -> None:
+    job = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "segment.yaml").read_text())
+    misspelt, counted, restarted = deepcopy(job), deepcopy(job), deepcopy(job)
+    misspelt["spec"]["completion"] = 4
+    counted["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] = 4
+    restarted["spec"]["template"]["spec"]["restartPolicy"] = "OnFailure"
+    for wrong in (misspelt, counted, restarted):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, SCHEMA)
