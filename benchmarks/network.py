@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--engines", nargs="+", default=["eager", "openvino", "onnxruntime"])
+    parser.add_argument("--engines", nargs="+", default=["eager", "compiled", "openvino", "onnxruntime"])
     arguments = parser.parse_args()
     built, parameters = {}, {}
     for name, build in contestants(arguments.engines):

@@ -49,6 +49,7 @@ def test_killed_at_any_moment_it_ends_with_the_weights_of_an_unbroken_training(t
 
 LOSSES = """
 import json, os, sys
+import torch
 import monai
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
@@ -62,6 +63,8 @@ workflow = ConfigWorkflow(
     num_workers=0, optimizer=gradients_as_they_are,
     **{"loss#batch": False, "network_def#dropout": 0.0, "network_def#drop_path": 0.0},
 )
+if "RANK" in os.environ:
+    torch.distributed.init_process_group("gloo")
 monai.utils.set_determinism(0)  # the trainer is made here, ahead of the run that sets it
 workflow.initialize()
 losses = []

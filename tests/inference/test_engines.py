@@ -10,7 +10,7 @@ from mcanet.scripts.inference import open_engine
 from mcanet.scripts.networks import Ensemble, MCANet, load_weights
 
 slow = pytest.mark.slow
-ENGINES = ["eager", *(pytest.param(name, marks=slow) for name in ("openvino", "onnxruntime"))]
+ENGINES = ["eager", *(pytest.param(name, marks=slow) for name in ("compiled", "openvino", "onnxruntime"))]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_an_ensemble_is_fused_member_by_member(network: MCANet) -> None:
 
 
 def test_an_unknown_engine_is_named_with_those_there_are(network: MCANet) -> None:
-    with pytest.raises(SystemExit, match="no engine 'tensorflow': expected one of eager, openvino"):
+    with pytest.raises(SystemExit, match="no engine 'tensorflow': expected one of eager, compiled"):
         open_engine(network, "tensorflow")
 
 

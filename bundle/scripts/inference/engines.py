@@ -1,16 +1,19 @@
-"""What runs the network: PyTorch, OpenVINO or ONNX Runtime; each gives the same labels."""
+"""What runs the network: PyTorch, plain or compiled, OpenVINO or ONNX Runtime; each gives the same labels."""
 
+import copy
 import importlib
 from typing import Any
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 
 from ..networks import Ensemble, MCANet, fuse
 from ..plain_exit import plain_exit
 from ..precision import bfloat16_is_native
 
 PIXELS_A_PASS = 2 * 256 * 256  # of a batch on a CPU: the activations of more leave its caches, and its heap
+SIZES_COMPILED = 4  # of pictures; a process compiles no more
 EXAMPLE = (2, 96, 128)  # batch, H and W that a graph is traced with; all three stay free
 
 
@@ -19,16 +22,17 @@ def open_engine(network: nn.Module, engine: str = "eager", mixed_precision: bool
 
     Args:
         network: an :class:`MCANet`, or an ensemble of some, with its weights, on its device.
-        engine: "eager", "openvino" or "onnxruntime"; the last two on a CPU, each an extra package.
+        engine: "eager", "compiled" (needs a C++ compiler), "openvino" or "onnxruntime" (on a CPU, each an extra
+            package).
         mixed_precision: compute in bfloat16; None does so where the device has it natively (ONNX Runtime:
             never).
 
     Shape: that of the network, float32 logits.
 
     Raises:
-        SystemExit: there is no such engine, or its package or device is missing.
+        SystemExit: there is no such engine, or its package, compiler or device is missing.
     """
-    engines = {"eager": Eager, "openvino": _openvino, "onnxruntime": _onnxruntime}
+    engines = {"eager": Eager, "compiled": _compiled, "openvino": _openvino, "onnxruntime": _onnxruntime}
     with plain_exit("cannot open the engine"):
         if engine not in engines:
             raise ValueError(f"no engine {engine!r}: expected one of {', '.join(engines)}")
@@ -69,12 +73,56 @@ class Eager(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x.to(dtype=self.dtype, memory_format=torch.channels_last)
-        if x.device.type != "cpu":
-            return self.network(x).float()
-        pictures = max(1, PIXELS_A_PASS // (x.shape[-2] * x.shape[-1]))
-        if len(x) <= pictures:
-            return self.network(x).float()
-        return torch.cat([self.network(part).float() for part in x.split(pictures)])
+        return torch.cat([self.network(part).float() for part in x.split(pictures_a_pass(x))])
+
+
+def pictures_a_pass(x: torch.Tensor) -> int:
+    """How many pictures of a batch go through at once."""
+    return len(x) if x.device.type != "cpu" else max(1, PIXELS_A_PASS // (x.shape[-2] * x.shape[-1]))
+
+
+def _compiled(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """PyTorch's compiler.
+
+    Raises:
+        RuntimeError: it finds no C++ compiler.
+    """
+    try:
+        torch.compile(torch.sin)(torch.zeros(64))
+    except Exception as error:
+        raise RuntimeError(
+            f"torch.compile does not work here ({str(error).strip().splitlines()[0]}): it needs a C++ compiler, "
+            "such as g++, or take --engine eager"
+        ) from error
+    return Compiled(Eager(network, dtype))
+
+
+class Compiled(nn.Module):
+    """The eager engine through ``torch.compile``, which fuses what lies between its convolutions.
+
+    A minute of compiling a picture size is worth it for few sizes alone, and sizes left free it fails on: so each of
+    the first ones has a program of its own, for a batch filled up with zeros, and later ones run eagerly.
+
+    Args:
+        eager: the engine that is compiled.
+    """
+
+    def __init__(self, eager: "Eager") -> None:
+        super().__init__()
+        self.eager = eager
+        self.programs: dict[tuple[int, ...], Any] = {}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        size, pictures = tuple(x.shape[1:]), pictures_a_pass(x)
+        if size not in self.programs and len(self.programs) == SIZES_COMPILED:
+            return self.eager(x)
+        program = self.programs.setdefault(size, torch.compile(copy.copy(self.eager), dynamic=False))
+        return torch.cat(
+            [
+                program(F.pad(part, (0,) * 7 + (pictures - len(part),)))[: len(part)]
+                for part in x.split(pictures)
+            ]
+        )
 
 
 def _openvino(network: nn.Module, dtype: torch.dtype) -> nn.Module:

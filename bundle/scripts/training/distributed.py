@@ -18,8 +18,9 @@ WRITERS = (CheckpointSaver, ProgressBar, SaveBest, StatsHandler, TensorBoardStat
 
 
 def join() -> None:
-    """Join the processes that ``torchrun`` started: nccl where there are GPUs, else gloo."""
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    """Join the processes that ``torchrun`` started, unless the caller has: nccl where there are GPUs, else gloo."""
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 
 
 def leave() -> None:
