@@ -7,9 +7,10 @@ DEMO := .demo
 LABEL := .venv-label
 LABEL_READY := $(LABEL)/ready-$(shell cat label/requirements.txt label/mend.py | cksum | cut -d' ' -f1)
 LABEL_PORT ?= 8000
+TRACKING := .venv-tracking
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo label test test-label test-zoo test-all lint format clean
+.PHONY: help env demo label test test-label test-tracking test-zoo test-all lint format clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -53,6 +54,16 @@ test-label: env $(LABEL_READY) ## the tests on MONAI Label and Orthanc servers
 	test -x "$$(command -v Orthanc)" || { apt-get update --quiet=2 && apt-get install --quiet=2 --yes orthanc orthanc-dicomweb; } || echo "Orthanc could not be installed: its tests are skipped"
 	$(BIN)/python -m pytest -m label
 
+test-tracking: env $(TRACKING)/ready ## the tests on a real MLflow server
+	$(TRACKING)/bin/python -m pytest -m '' tests/end_to_end/test_tracking.py
+
+# MLflow on top of the project's environment, not in it: MONAI imports it, and all that it needs, at every start
+$(TRACKING)/ready: tests/tracking-requirements.txt $(READY)
+	$(BIN)/python -m venv $(TRACKING)
+	$(TRACKING)/bin/python -c 'import pathlib, sys, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "mcanet.pth").write_text("import site; site.addsitedir({!r})\n".format(sys.argv[1]))' "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	$(TRACKING)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/tracking-requirements.txt
+	touch $@
+
 test-zoo: env ## what the MONAI model zoo checks, on this bundle and on exported ones
 	$(BIN)/python -m pytest -n 2 -m '' tests/zoo
 
@@ -69,4 +80,4 @@ format: env ## let ruff mend what it can
 	$(BIN)/ruff format
 
 clean: ## remove the environments, and what the demo and MONAI Label made
-	rm -rf $(VENV) $(DEMO) $(LABEL) .label
+	rm -rf $(VENV) $(DEMO) $(LABEL) $(TRACKING) .label

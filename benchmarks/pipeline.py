@@ -1,9 +1,10 @@
 """Time and peak memory from a CT series on disk to NIfTI and DICOM SEG, nine classes, whole slices.
 
-    python benchmarks/pipeline.py [--slices 200] [--engines eager openvino]
+    python benchmarks/pipeline.py [--slices 200] [--engines eager openvino] [--nnunet PYTHON]
 
 Runs `mcanet segment` as its users do, in a process of its own, with random weights, which are fine for time and
-memory. Run it on a machine that does nothing else.
+memory, and nnU-Net's 2D predictor on the same volume where given the interpreter of an environment that holds
+`nnunetv2`. Run it on a machine that does nothing else.
 """
 
 import argparse
@@ -15,9 +16,11 @@ import threading
 import time
 from pathlib import Path
 
+import nibabel as nib
 import psutil
 import torch
 from mcanet.scripts.networks import MCANet
+from mcanet.scripts.study import LoadStudyd
 from series import make_series
 
 LABELS = 8
@@ -52,6 +55,13 @@ def write_task(folder: Path) -> Path:
     }
     (folder / "task.json").write_text(json.dumps(task))
     return folder / "task.json"
+
+
+def write_volume(series: Path, file: Path) -> Path:
+    """The series as NIfTI, for nnU-Net reads no DICOM."""
+    volume = LoadStudyd("image")({"image": series})["image"]
+    nib.save(nib.Nifti1Image(volume[0].numpy().astype("int16"), volume.affine.numpy()), file)
+    return file
 
 
 def watch(command: list[str], log: Path) -> tuple[float, float]:
@@ -90,6 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--slices", type=int, default=200)
     parser.add_argument("--engines", nargs="+", default=["eager", "openvino"])
+    parser.add_argument("--nnunet", help="python of an environment that holds nnunetv2")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -100,13 +111,21 @@ def main() -> None:
             out = folder / engine
             command = [sys.executable, "-W", "ignore", "-m", "mcanet.scripts.cli", "segment"]
             command += [str(folder / "series"), str(out), "--task", str(task), "--engine", engine]
-            rows.append((engine, *watch(command, folder / "log.txt")))
+            rows.append((f"MCANet tiny, {engine}", *watch(command, folder / "log.txt")))
+        if arguments.nnunet:
+            volume = write_volume(folder / "series", folder / "volume.nii.gz")
+            command = [arguments.nnunet, str(Path(__file__).with_name("nnunet.py")), str(volume)]
+            command += [str(folder / "nnunet"), str(LABELS + 1)]
+            rows.append(("nnU-Net 2D, mirroring off", *watch(command, folder / "log.txt")))
     print(
         f"{arguments.slices} slices of 512 x 512, {LABELS + 1} classes, {torch.get_num_threads()} threads\n"
     )
-    print("| engine | times as fast as the first | seconds | peak GiB |\n| --- | --- | --- | --- |")
+    print(
+        "| | times as fast as the last | seconds | peak GiB | of the last |\n| --- | --- | --- | --- | --- |"
+    )
     for label, taken, peak in rows:
-        print(f"| {label} | **{rows[0][1] / taken:.2f}** | {taken:.0f} | {peak:.2f} |")
+        ratio, share = rows[-1][1] / taken, peak / rows[-1][2]
+        print(f"| {label} | **{ratio:.2f}** | {taken:.0f} | {peak:.2f} | {share:.2f} |")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ workflow.initialize()
 losses = []
 trainer = workflow.trainer
 trainer.add_event_handler(
-    Events.ITERATION_COMPLETED, lambda engine: losses.append(float(engine.state.output["loss"]))
+    Events.ITERATION_COMPLETED, lambda engine: losses.append(float(engine.state.output[0]["loss"]))
 )
 trainer.add_event_handler(Events.ITERATION_COMPLETED(once=10), trainer.terminate)
 workflow.run()

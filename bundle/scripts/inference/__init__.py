@@ -5,6 +5,7 @@ from .cohort import Cohort
 from .disagreement import Disagreement
 from .engines import open_engine
 from .evaluator import CaseEvaluator, SaveResults
+from .intensity import at_once, by_slice
 from .slicewise import SlicewiseInferer
 from .start import may_store, open_input, open_manifest, open_network, provenance, tell_license
 
@@ -14,6 +15,8 @@ __all__ = [
     "Disagreement",
     "SaveResults",
     "SlicewiseInferer",
+    "at_once",
+    "by_slice",
     "local_device",
     "may_store",
     "open_engine",

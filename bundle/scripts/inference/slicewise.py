@@ -1,6 +1,8 @@
 """The slice-wise inferer: a 2D network over volumes and pictures, eight-bit labels out."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, cast
 
 import torch
@@ -9,14 +11,28 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer, sliding_window_inference
 
 from ..slices import in_plane, network_size, resize, spacing_of, with_context
+from .intensity import Normalise
+
+Network = Callable[..., torch.Tensor]
+Place = tuple[slice, slice, slice]  # of channels, rows, columns
+_TILE = 4096  # pixels along a side, above which a picture is segmented in tiles
+_MARGIN = 128  # the network's pixels around a tile, seen and not kept
+
+
+@dataclass(frozen=True)
+class _Volume:
+    voxels: torch.Tensor  # (C, X, Y, Z)
+    spacing: Sequence[float]
+    normalise: Normalise
 
 
 class SlicewiseInferer(Inferer):
     """Segment volumes slice by slice, and pictures as volumes of one slice.
 
     Each slice is resized to the network's in-plane spacing, run, its logits resized back to the volume's own
-    grid. With one plane and no flips only a batch of slices is ever held as logits, so that memory grows with
-    the picture; several passes are averaged as probabilities, which holds classes × voxels in float32.
+    grid. With one plane and no flips only a batch of slices is ever held as logits, and of a picture of more
+    than 4096 x 4096 pixels one of its overlapping tiles; several passes are averaged as probabilities, which
+    holds classes × voxels in float32.
 
     Args:
         planes: axes (0, 1, 2 of the volume) that slices are taken across; several are averaged.
@@ -27,6 +43,8 @@ class SlicewiseInferer(Inferer):
         overlap: of the windows, as a fraction of ``roi_size``.
         sw_batch_size: slices (or windows) in a batch.
         flips: further passes on the volume flipped along these spatial axes, e.g. ``[[0]]``.
+        intensity: makes the function that normalises slices of a volume, as ``by_slice`` gives it; None where
+            the image comes normalised.
 
     Shape: (B, C, X, Y, Z) or (B, C, X, Y) to uint8 labels (B, 1, X, Y, Z) or (B, 1, X, Y).
     """
@@ -40,6 +58,7 @@ class SlicewiseInferer(Inferer):
         overlap: float = 0.25,
         sw_batch_size: int = 16,
         flips: Sequence[Sequence[int]] = (),
+        intensity: Callable[[torch.Tensor], Normalise] | None = None,
     ) -> None:
         super().__init__()
         if not planes or not set(planes) <= {0, 1, 2}:
@@ -55,10 +74,9 @@ class SlicewiseInferer(Inferer):
         self.overlap = overlap
         self.sw_batch_size = sw_batch_size
         self.flips = ((), *(tuple(flip) for flip in flips))
+        self.intensity = intensity
 
-    def __call__(
-        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
-    ) -> torch.Tensor:
+    def __call__(self, inputs: torch.Tensor, network: Network, *args: Any, **kwargs: Any) -> torch.Tensor:
         if inputs.ndim not in (4, 5):
             raise ValueError(f"expected (B, C, X, Y) or (B, C, X, Y, Z), got shape {tuple(inputs.shape)}")
         spacing = spacing_of(inputs, inputs.ndim - 2)
@@ -66,63 +84,65 @@ class SlicewiseInferer(Inferer):
         if inputs.ndim == 4:
             volumes = volumes.unsqueeze(-1)
         with torch.no_grad():
-            labels = torch.stack([self._segment(volume, spacing, network) for volume in volumes])
+            labels = torch.stack([self._labels(volume, spacing, network) for volume in volumes])
         labels = labels.squeeze(-1) if inputs.ndim == 4 else labels
         if isinstance(inputs, MetaTensor):  # Invertd skips a plain tensor with no more than a warning
             labels = MetaTensor(labels)
             labels.copy_meta_from(inputs, copy_attr=True)
         return labels
 
-    def _segment(
-        self, volume: torch.Tensor, spacing: Sequence[float], network: Callable[..., torch.Tensor]
-    ) -> torch.Tensor:
+    def _labels(self, volume: torch.Tensor, spacing: Sequence[float], network: Network) -> torch.Tensor:
+        """Labels (1, X, Y, Z) of one volume (C, X, Y, Z), of large pictures tile by tile."""
+        normalise = self.intensity(volume) if self.intensity else _as_it_is
+        if volume.shape[-1] > 1 or volume[0].numel() <= _TILE**2:
+            return self._segment(_Volume(volume, spacing, normalise), network)
+        labels = torch.empty((1, *volume.shape[1:]), dtype=torch.uint8, device=volume.device)
+        for seen, kept, place in tiles(volume.shape[1:3], round(_MARGIN * (self.spacing or 1))):
+            labels[place] = self._segment(_Volume(volume[seen], spacing, normalise), network)[kept]
+        return labels
+
+    def _segment(self, volume: "_Volume", network: Network) -> torch.Tensor:
         """Labels (1, X, Y, Z) of one volume (C, X, Y, Z)."""
         passes = [(axis, flip) for flip in self.flips for axis in self.planes]
+        voxels = volume.voxels
         if len(passes) == 1:
             axis = self.planes[0]
-            labels = torch.empty(volume.shape[1:], dtype=torch.uint8, device=volume.device)
-            for start, logits in self._logits(volume, axis, spacing, network):
+            labels = torch.empty(voxels.shape[1:], dtype=torch.uint8, device=voxels.device)
+            for start, logits in self._logits(volume, axis, network):
                 labels.movedim(axis, 0)[start : start + len(logits)] = decide(logits)
             return labels[None]
-        scores = self._scores(volume, (), spacing, network)
+        scores = self._scores(volume, (), network)
         for flip in self.flips[1:]:
-            scores += self._scores(volume, flip, spacing, network)
+            scores += self._scores(volume, flip, network)
         scores /= len(passes)
         return decide((scores - 0.5 if scores.shape[0] == 1 else scores)[None])
 
-    def _scores(
-        self,
-        volume: torch.Tensor,
-        flip: Sequence[int],
-        spacing: Sequence[float],
-        network: Callable[..., torch.Tensor],
-    ) -> torch.Tensor:
+    def _scores(self, volume: "_Volume", flip: Sequence[int], network: Network) -> torch.Tensor:
         """Probabilities (classes, X, Y, Z) of the flipped volume, summed over the planes, flipped back."""
         axes = [1 + i for i in flip]
-        flipped = volume.flip(axes)
+        flipped = replace(volume, voxels=volume.voxels.flip(axes))
         scores: torch.Tensor | None = None
         for axis in self.planes:
-            for start, logits in self._logits(flipped, axis, spacing, network):
+            for start, logits in self._logits(flipped, axis, network):
                 if scores is None:
-                    scores = torch.zeros((logits.shape[1], *volume.shape[1:]), device=volume.device)
+                    shape = (logits.shape[1], *volume.voxels.shape[1:])
+                    scores = torch.zeros(shape, device=logits.device)
                 scores.movedim(1 + axis, 0)[start : start + len(logits)] += probabilities(logits)
         assert scores is not None  # a volume has at least one slice
         return scores.flip(axes)
 
-    def _logits(
-        self, volume: torch.Tensor, axis: int, spacing: Sequence[float], network: Callable[..., torch.Tensor]
-    ) -> Iterator[tuple[int, torch.Tensor]]:
+    def _logits(self, volume: "_Volume", axis: int, network: Network) -> Iterator[tuple[int, torch.Tensor]]:
         """(first slice, logits (N, classes, H, W) on the volume's own grid), batch after batch."""
-        depth = volume.shape[1 + axis]
-        own = [n for i, n in enumerate(volume.shape[1:]) if i != axis]
-        size = network_size(own, in_plane(spacing, axis), self.spacing)
+        voxels = volume.voxels
+        depth = voxels.shape[1 + axis]
+        own = [n for i, n in enumerate(voxels.shape[1:]) if i != axis]
+        size = network_size(own, in_plane(volume.spacing, axis), self.spacing)
         for start in range(0, depth, self.sw_batch_size):
             indices = torch.arange(start, min(start + self.sw_batch_size, depth))
-            slices = with_context(volume, axis, indices, self.context).float()
-            logits = self._forward(resize(slices, size), network)
-            yield start, resize(logits, own)
+            slices = volume.normalise(with_context(voxels, axis, indices, self.context).float())
+            yield start, resize(self._forward(resize(slices, size), network), own)
 
-    def _forward(self, slices: torch.Tensor, network: Callable[..., torch.Tensor]) -> torch.Tensor:
+    def _forward(self, slices: torch.Tensor, network: Network) -> torch.Tensor:
         """Logits of slices (N, C, H, W), through padding or windows where ``roi_size`` asks for them."""
         if self.roi_size is None:
             return network(slices).float()
@@ -136,6 +156,32 @@ class SlicewiseInferer(Inferer):
         bottom, right = self.roi_size[0] - height - top, self.roi_size[1] - width - left
         logits = network(F.pad(slices, (left, right, top, bottom)))
         return logits[..., top : top + height, left : left + width].float()
+
+
+def tiles(size: Sequence[int], margin: int) -> Iterator[tuple[Place, Place, Place]]:
+    """Cut a picture into tiles.
+
+    Args:
+        size: its pixels along each axis.
+        margin: of pixels around each tile, cut at the picture's border.
+
+    Returns:
+        of each tile: what of the picture it sees, what of that it keeps, and where that lies in the picture.
+    """
+    whole = slice(None)
+    axes = [range(0, length, _TILE) for length in size]
+    for start in product(*axes):
+        stop = [min(low + _TILE, length) for low, length in zip(start, size, strict=True)]
+        first = [max(low - margin, 0) for low in start]
+        last = [min(high + margin, length) for high, length in zip(stop, size, strict=True)]
+        seen = (slice(low, high) for low, high in zip(first, last, strict=True))
+        kept = (slice(low - edge, high - edge) for low, high, edge in zip(start, stop, first, strict=True))
+        place = (slice(low, high) for low, high in zip(start, stop, strict=True))
+        yield (whole, *seen), (whole, *kept), (whole, *place)  # type: ignore[misc]
+
+
+def _as_it_is(slices: torch.Tensor) -> torch.Tensor:
+    return slices
 
 
 def probabilities(logits: torch.Tensor) -> torch.Tensor:

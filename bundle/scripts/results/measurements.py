@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from .components import Components
 from .labels import Label
 from .nifti import affine_of, as_labels, to_array
 
@@ -85,7 +86,7 @@ def _row(
     row["touches_border"] = False
     if not box:
         return row
-    row["components"] = int(ndimage.label(inside, np.ones((3,) * mask.ndim))[1])
+    row["components"] = len(Components(inside).sizes)
     row["touches_border"] = any(
         size > 1 and (part.start == 0 or part.stop == size)
         for part, size in zip(box, mask.shape, strict=True)

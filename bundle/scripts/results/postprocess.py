@@ -10,6 +10,8 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from scipy import ndimage
 
+from .components import Components
+
 
 class PostProcess(Transform):
     """Cleans the labels of an integer map, each in its own bounding box.
@@ -70,13 +72,11 @@ class PostProcess(Transform):
         inside = part == value
         smallest = self.min_voxels.get(value, 0)
         if smallest > 1 or value in self.keep_largest:
-            components, count = ndimage.label(inside, np.ones((3,) * part.ndim))
-            sizes = np.bincount(components.ravel(), minlength=count + 1)
-            sizes[0] = 0
-            keep = sizes >= max(smallest, 1)
+            components = Components(inside)
+            keep = components.sizes >= max(smallest, 1)
             if value in self.keep_largest:
-                keep &= np.arange(count + 1) == sizes.argmax()
-            part[inside & ~keep[components]] = 0
+                keep &= np.arange(len(keep)) == components.sizes.argmax()
+            part[inside & ~components.only(keep)] = 0
             inside = part == value
         if value in self.fill_holes:
             part[ndimage.binary_fill_holes(inside) & (part == 0)] = value

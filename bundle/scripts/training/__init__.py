@@ -5,6 +5,7 @@ from .checkpoints import Checkpoints, SaveBest, save_unvalidated
 from .datalist import labelled_datalist
 from .draws import SeedDraws
 from .finite import OnlyFinite
+from .history import History, RunProgress
 from .layouts import Layout, Pair, read_layout
 from .map_labels import MapLabelsd, one_channel
 from .parameter_groups import parameter_groups
@@ -16,12 +17,14 @@ from .weight_average import WeightAverage
 __all__ = [
     "AutocastInferer",
     "Checkpoints",
+    "History",
     "Layout",
     "MapLabelsd",
     "NameRefused",
     "OnlyFinite",
     "Pair",
     "RandSliceSamplesd",
+    "RunProgress",
     "SaveBest",
     "SeedDraws",
     "WeightAverage",

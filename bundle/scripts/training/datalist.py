@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ def labelled_datalist(
     case_groups: str | None = None,
     folds: int | None = None,
     fold: int = 0,
+    test_cases: str | None = None,
     seed: int = 0,
 ) -> list[dict[Hashable, Any]]:
     """The labelled pairs of a folder that belong to a subset.
@@ -31,6 +32,7 @@ def labelled_datalist(
             together; None: each case stands alone.
         folds: cut what is not tested into so many parts, of which one validates; None: see ``subset``.
         fold: the part that validates, from 0.
+        test_cases: pattern of the cases to test on, where others have fixed them; None: they are drawn.
         seed: of the shuffle.
 
     Returns:
@@ -39,7 +41,8 @@ def labelled_datalist(
 
     Raises:
         FileNotFoundError: the folder is in no known layout, or a file is missing.
-        ValueError: the subset or fold is unknown, or the folder holds too few pairs to split.
+        ValueError: the subset or fold is unknown, ``test_cases`` fits no case, or the folder holds too few pairs
+            to split.
     """
     if subset not in SUBSETS:
         raise ValueError(f"subset must be one of {SUBSETS}, got {subset!r}")
@@ -52,7 +55,16 @@ def labelled_datalist(
     if subset == "all":
         return [pair.item() for pair in layout.pairs]
     groups = [group_of(pair, case_groups) for pair in layout.pairs]
-    chosen = set(split(list(dict.fromkeys(groups)), seed, folds, fold)[subset])
+    tested = None
+    if test_cases is not None:
+        tested = {
+            group
+            for pair, group in zip(layout.pairs, groups, strict=True)
+            if re.search(test_cases, pair.case)
+        }
+        if not tested:
+            raise ValueError(f"test_cases {test_cases!r} fits none of the {len(layout.pairs)} cases")
+    chosen = set(split(list(dict.fromkeys(groups)), seed, folds, fold, tested)[subset])
     return [pair.item() for pair, group in zip(layout.pairs, groups, strict=True) if group in chosen]
 
 
@@ -62,21 +74,32 @@ def group_of(pair: Pair, case_groups: str | None) -> str:
     return match[1] if match else str(pair.images[0])
 
 
-def split(items: list[Any], seed: int = 0, folds: int | None = None, fold: int = 0) -> dict[str, list[Any]]:
+def split(
+    items: list[Any],
+    seed: int = 0,
+    folds: int | None = None,
+    fold: int = 0,
+    tested: Collection[Any] | None = None,
+) -> dict[str, list[Any]]:
     """Cut a list into "training", "validation" and "test", each with at least one item and in order.
 
-    The test part is the same for every fold.
+    The test part is the same for every fold: ``tested``, or drawn.
 
     Raises:
-        ValueError: if there are fewer than three items, or no such fold.
+        ValueError: if there are fewer than three items, or two that are not tested, or no such fold.
     """
     if len(items) < 3:
         raise ValueError(f"need at least 3 labelled cases to train, validate and test, got {len(items)}")
     order = list(range(len(items)))
     random.Random(seed).shuffle(order)
     n_val, n_test = (max(1, round(FRACTIONS[name] * len(items))) for name in ("validation", "test"))
-    test, rest = order[n_val : n_val + n_test], order[:n_val] + order[n_val + n_test :]
-    validation = rest[:n_val]
+    drawn = [items[i] for i in order[n_val : n_val + n_test]] if tested is None else tested
+    test, rest = [i for i in order if items[i] in drawn], [i for i in order if items[i] not in drawn]
+    if len(rest) < 2:
+        raise ValueError(
+            f"need at least 2 labelled cases to train and validate, got {len(rest)} beside the tested"
+        )
+    validation = rest[: min(n_val, len(rest) - 1)]
     if folds is not None:
         if not isinstance(folds, int) or not isinstance(fold, int):
             raise ValueError(f"folds and fold must be numbers, got {folds!r} and {fold!r}")

@@ -5,16 +5,24 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from ignite.handlers import ProgressBar
-from monai.handlers import CheckpointSaver, StatsHandler, TensorBoardStatsHandler
+from monai.handlers import CheckpointSaver, StatsHandler, TensorBoardImageHandler, TensorBoardStatsHandler
 
 from ..device import local_device
 from .batch_norm import synchronise
 from .checkpoints import SaveBest
+from .history import History, RunProgress
 
 __all__ = ["handlers_of_rank", "join", "leave", "local_device", "wrap"]
 
-WRITERS = (CheckpointSaver, ProgressBar, SaveBest, StatsHandler, TensorBoardStatsHandler)
+WRITERS = (
+    CheckpointSaver,
+    History,
+    RunProgress,
+    SaveBest,
+    StatsHandler,
+    TensorBoardImageHandler,
+    TensorBoardStatsHandler,
+)
 
 
 def join() -> None:

@@ -14,6 +14,11 @@ from ..study.kinds import NIFTI_SUFFIXES, PICTURE_SUFFIXES, stem_of
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "imagestr")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "labelstr", "segmentations", "annotations", "groundtruth")
+PREFIXES = {
+    "label": "img",
+    "mask": "img",
+    "seg": "img",
+}  # label0001 beside img0001, as the abdomen challenge has
 MASK_SUFFIXES = ("_mask", "_masks", "_segmentation", "_seg", "_label", "_labels", "_gt", "_groundtruth")
 
 
@@ -164,6 +169,9 @@ def _folders(root: Path) -> Layout:
     pairs, used = [], Counter[str]()
     for stem, mask in masks.items():
         names = [stem, *(stem.removesuffix(end) for end in MASK_SUFFIXES if stem.endswith(end))]
+        names += [
+            image + stem.removeprefix(word) for word, image in PREFIXES.items() if stem.startswith(word)
+        ]
         partner = next((name for name in (*names, *(f"{n}_0000" for n in names)) if name in images), None)
         if partner is None:
             problems.append(f"{_shown(mask)}: no image of that name in {image_folder.name}")

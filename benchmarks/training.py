@@ -1,0 +1,88 @@
+"""Training steps a second: ours beside MONAI's networks, the same loss and optimiser, in one process and in turns.
+
+    python benchmarks/training.py [--size 128] [--batch 8] [--rounds 5]
+
+A step is forward, Dice with cross-entropy, backward, AdamW. bfloat16 rows come where the CPU has it natively. Run it
+on a machine that does nothing else.
+"""
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn as nn
+from mcanet.scripts.precision import bfloat16_is_native
+from monai.losses import DiceCELoss
+from peers import PEERS
+from straight import StraightMCANet
+
+CHANNELS, CLASSES = 3, 3
+STRAIGHT = "straight implementation"
+
+
+def build(name: str) -> nn.Module:
+    """A network to train, channels last, but for the straight implementation, as it was published."""
+    torch.manual_seed(0)
+    if name == STRAIGHT:
+        return StraightMCANet(PEERS["MCANet tiny"](CHANNELS, CLASSES)).train()
+    return PEERS[name](CHANNELS, CLASSES).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def stepper(network: nn.Module, batch: torch.Tensor, label: torch.Tensor, lower: bool) -> Callable[[], None]:
+    """What makes one training step."""
+    loss = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-4)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=lower):
+            logits = network(batch)
+        answer = logits if torch.is_tensor(logits) else logits[0]
+        loss(answer.float().unflatten(0, (len(batch), -1))[:, 0], label).backward()
+        optimizer.step()
+
+    return step
+
+
+def main() -> None:
+    """Measure and print a Markdown table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    torch.set_flush_denormal(True)
+    batch = torch.randn(arguments.batch, CHANNELS, arguments.size, arguments.size)
+    batch = batch.to(memory_format=torch.channels_last)
+    label = torch.randint(0, CLASSES, (arguments.batch, 1, arguments.size, arguments.size)).float()
+    steps = {
+        f"{name}, {'bfloat16' if lower else 'float32'}": stepper(build(name), batch, label, lower)
+        for lower in (False, True)
+        for name in (STRAIGHT, *PEERS)
+        if not lower or bfloat16_is_native(torch.device("cpu"))
+    }
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for number in range(arguments.rounds + 1):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            if number > 0:
+                times[name].append(time.perf_counter() - start)
+    print(
+        f"{platform.machine()}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}, batch "
+        f"{arguments.batch} of {CHANNELS} x {arguments.size} x {arguments.size}, {arguments.rounds} rounds\n"
+    )
+    print("| network | times as fast as the first | pictures a second: median (least to most) |\n| --- | --- | --- |")
+    first = statistics.median(next(iter(times.values())))
+    for name, values in times.items():
+        rates = sorted(arguments.batch / value for value in values)
+        middle = statistics.median(rates)
+        ratio = first / statistics.median(values)
+        print(f"| {name} | **{ratio:.2f}** | {middle:.1f} ({rates[0]:.1f} to {rates[-1]:.1f}) |")
+
+
+if __name__ == "__main__":
+    main()

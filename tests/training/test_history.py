@@ -1,0 +1,71 @@
+"""What a training leaves to look at: a row an epoch, curves, a page, and the time that is left."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from mcanet.scripts.training import Checkpoints, History, RunProgress
+from PIL import Image
+
+EPOCHS, STEPS = 4, 3
+
+
+def train(folder: Path, break_off_in: int | None = None) -> History:
+    """A training whose loss falls by the step, validated in every second epoch."""
+    trainer = Engine(lambda engine, batch: [{"loss": torch.tensor(1 / engine.state.iteration)}])
+    evaluator = Engine(lambda engine, batch: None)
+    evaluator.state.best_metric = evaluator.state.best_metric_epoch = 0
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+
+    def validate(engine: Engine) -> None:
+        evaluator.state.epoch = engine.state.epoch
+        evaluator.state.metrics = {"val_mean_dice": engine.state.epoch / 10}
+
+    def die(engine: Engine) -> None:
+        raise KeyboardInterrupt
+
+    trainer.add_event_handler(Events.EPOCH_COMPLETED(every=2), validate)
+    history = History(folder, evaluator, optimizer, {"data": "<a folder>"})
+    history.attach(trainer)
+    RunProgress().attach(trainer)
+    Checkpoints(folder, {"history": history}, evaluator, {}).attach(trainer)
+    if break_off_in is not None:
+        trainer.add_event_handler(Events.EPOCH_STARTED(once=break_off_in), die)
+    trainer.run(range(STEPS), max_epochs=EPOCHS)
+    return history
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_each_epoch_has_a_row_and_the_end_its_curves_and_its_page(tmp_path: Path) -> None:
+    train(tmp_path)
+    rows = rows_of(tmp_path)
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    assert [row["val_mean_dice"] for row in rows] == ["", "0.2", "", "0.4"]
+    assert float(rows[0]["train_loss"]) == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
+    assert {row["learning_rate"] for row in rows} == {"0.1"}
+    assert Image.open(tmp_path / "curves.png").size[0] > 500
+    page = (tmp_path / "report.html").read_text()
+    assert "after epoch 4" in page
+    assert "0.4000" in page
+    assert "&lt;a folder&gt;" in page
+    assert "http" not in page.replace("http-equiv", "")  # it opens offline
+
+
+def test_a_training_that_goes_on_has_one_history_and_a_bar_over_what_is_left(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, break_off_in=3)
+    assert [row["epoch"] for row in rows_of(tmp_path)] == ["1", "2"]
+    capfd.readouterr()
+    train(tmp_path)
+    assert [row["epoch"] for row in rows_of(tmp_path)] == ["1", "2", "3", "4"]
+    bar = capfd.readouterr().err
+    assert "epoch 3 of 4:  50%" in bar
+    assert f"{EPOCHS * STEPS}/{EPOCHS * STEPS}" in bar
