@@ -41,7 +41,9 @@ def test_evaluation_names_the_labels_that_inference_writes() -> None:
 
 def test_evaluation_and_validation_measure_alike() -> None:
     train, evaluate = load("train"), load("evaluate")
-    assert evaluate["preprocessing"] == train["validate"]["preprocessing"]
+    *reading, intensity = evaluate["preprocessing"]["transforms"]
+    assert [*reading, "@intensity"] == train["validate"]["preprocessing"]["transforms"]
+    assert intensity == load("inference")["preprocessing"]["transforms"][-1]
     assert evaluate["inferer"] == load("inference")["inferer"]
     assert evaluate["postprocessing"] == load("inference")["postprocessing"]
     for setting in ("flips", "keep_largest", "min_voxels", "fill_holes", "sw_batch_size"):

@@ -8,6 +8,7 @@ import numpy as np
 
 from .nifti import affine_of, to_array
 
+_SHOWN = 4096  # pixels along a side
 _LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
 # Where the left-to-right and the top-to-bottom of the screen point in RAS, by the axis that is looked along.
 _SCREEN = {0: (1, 2, -1, -1), 1: (0, 2, -1, -1), 2: (0, 1, -1, -1)}
@@ -121,6 +122,8 @@ def to_grey(plane: np.ndarray, window: np.ndarray) -> np.ndarray:
 def pixels_of(array: np.ndarray, view: View, index: int, window: np.ndarray) -> np.ndarray:
     """A plane as uint8 to be shown: a picture's three colours (rows, columns, 3), else the first channel's grey.
 
+    Of a plane with far more pixels than a screen, every nth.
+
     Args:
         array: (C, X, Y, Z) or (C, X, Y).
         view: of the array.
@@ -128,6 +131,8 @@ def pixels_of(array: np.ndarray, view: View, index: int, window: np.ndarray) -> 
         window: see :func:`window_of`.
     """
     planes = [view.plane(channel, index) for channel in array]
+    step = max(1, max(planes[0].shape) // _SHOWN)
+    planes = [plane[::step, ::step] for plane in planes]
     if not view.patient and len(planes) >= 3:
         return np.stack(planes[:3], axis=-1).clip(0, 255).astype(np.uint8)
     return to_grey(planes[0], window)

@@ -1,6 +1,6 @@
 """What is measured of every label: size, intensity, place, parts, and whether it is cut off."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -99,22 +99,34 @@ def _row(
 
 def _intensity(values: Sequence[np.ndarray], inside: np.ndarray) -> Measurement:
     """Mean, standard deviation (of the population) and range of the finite values inside."""
-    chosen = values[0][inside]
-    if len(values) > 1:
-        chosen = np.mean([channel[inside] for channel in values], axis=0, dtype=np.float64)
-    if chosen.dtype.kind == "f":
-        chosen = chosen[np.isfinite(chosen)]
-    if not chosen.size:
+    count, total, low, high = 0, 0.0, np.inf, -np.inf
+    for part in _parts(values, inside):
+        count, total = count + part.size, total + float(part.sum(dtype=np.float64))
+        low, high = min(low, float(part.min())), max(high, float(part.max()))
+    if not count:
         return {}
-    mean = float(chosen.mean(dtype=np.float64))
-    parts = (chosen[at : at + _CHUNK] for at in range(0, chosen.size, _CHUNK))
-    squares = sum(float(np.square(part - mean, dtype=np.float64).sum()) for part in parts)
+    mean = total / count
+    squares = sum(float(np.square(part - mean, dtype=np.float64).sum()) for part in _parts(values, inside))
     return {
         "mean": rounded(mean),
-        "std": rounded((squares / chosen.size) ** 0.5),
-        "min": rounded(float(chosen.min())),
-        "max": rounded(float(chosen.max())),
+        "std": rounded((squares / count) ** 0.5),
+        "min": rounded(low),
+        "max": rounded(high),
     }
+
+
+def _parts(values: Sequence[np.ndarray], inside: np.ndarray) -> Iterator[np.ndarray]:
+    """The finite values inside, of several channels their mean, some planes at a time."""
+    planes = max(1, _CHUNK // inside[:1].size)
+    for start in range(0, len(inside), planes):
+        part = slice(start, start + planes)
+        chosen = [channel[part][inside[part]] for channel in values]
+        found: np.ndarray = chosen[0]
+        if len(chosen) > 1:
+            found = np.asarray(chosen, np.float64).mean(axis=0)
+        found = found[np.isfinite(found)]
+        if found.size:
+            yield found
 
 
 def _place(inside: np.ndarray, origin: np.ndarray, affine: np.ndarray | None) -> Measurement:

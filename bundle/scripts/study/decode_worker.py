@@ -68,12 +68,10 @@ def decode_picture(request):
         image.seek(request["page"])
         grey = image.mode in request["grey"]
         image.load()
-        upright = ImageOps.exif_transpose(image)
-        if grey:
-            upright = upright.convert("L") if upright.mode in ("1", "LA", "La") else upright
-        else:
-            upright = upright.convert("RGB")
-        return numpy.ascontiguousarray(upright), upright.mode
+        ImageOps.exif_transpose(image, in_place=True)  # no copy more than it takes: the picture may be large
+        mode = ("L" if image.mode in ("1", "LA", "La") else image.mode) if grey else "RGB"
+        upright = image if image.mode == mode else image.convert(mode)
+        return numpy.ascontiguousarray(upright), mode
 
 
 def main():
@@ -112,6 +110,7 @@ def main():
         if array is not None and array.nbytes:
             replies.write(memoryview(array).cast("B"))
         replies.flush()
+        array = None
 
 
 def warm_up(request):

@@ -26,7 +26,7 @@ class Limits:
     max_file_bytes: int = 8 * 2**30
     max_header_bytes: int = 64 * 2**20
     max_header_reads: int = 400_000
-    max_voxels: int = 2**30
+    max_voxels: int = 2**31
     max_unpacked_bytes: int = 8 * 2**30
     max_deflated_bytes: int = 2**29
     decode_seconds: float = 60.0
