@@ -168,6 +168,7 @@ def test_pictures_are_measured_in_pixels(tmp_path: Path) -> None:
     ours = np.asarray(Image.open(tmp_path / "out" / "predictions" / "case0.png"))
     np.testing.assert_array_equal(ours, np.roll(layouts.disc(72, 0), 3, axis=1))
     assert (tmp_path / "out" / "worst.png").is_file()
+    assert (tmp_path / "out" / "cases.png").is_file()
 
 
 def test_references_of_one_name_keep_their_predictions_apart(tmp_path: Path) -> None:

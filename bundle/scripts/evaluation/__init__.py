@@ -1,6 +1,6 @@
 """Evaluation: what is measured of each case, its account, and pictures of the worst."""
 
-from .gallery import DrawWorst
+from .gallery import DrawCases
 from .merge import merge_summaries
 from .metrics import LabelMetric, dice, hausdorff_95, iou, surface_dice, voxel_counts
 from .predictions import SavePredictions, place_cases
@@ -8,7 +8,7 @@ from .start import open_labels
 from .summary import WriteSummary
 
 __all__ = [
-    "DrawWorst",
+    "DrawCases",
     "LabelMetric",
     "SavePredictions",
     "WriteSummary",

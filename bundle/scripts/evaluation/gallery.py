@@ -1,4 +1,4 @@
-"""The worst cases as one picture: image, truth and ours side by side."""
+"""Cases as a picture, image, truth and ours side by side: the worst, and the best, middle and worst."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,15 +18,16 @@ from ..study import LoadStudyd
 from ..training import MapLabelsd
 from .summary import FILE
 
-FILE_OF_WORST = "worst.png"
 COUNT = 6
 
 
-class DrawWorst:
-    """Ignite handler: draws the cases of the lowest mean Dice in ``output_dir/summary.json``.
+class DrawCases:
+    """Ignite handler: draws cases by their mean Dice in ``output_dir/summary.json``.
+
+    ``worst.png`` shows the six lowest; ``cases.png`` the two highest, the two in the middle, the two lowest.
 
     Args:
-        output_dir: of the evaluation; ``worst.png`` goes there.
+        output_dir: of the evaluation; the pictures go there.
         data: the cases, see :func:`place_cases`.
         labels: the table of the task's labels.
         label_map: of the truth, see :class:`scripts.training.MapLabelsd`.
@@ -53,7 +54,7 @@ class DrawWorst:
         """Attach behind :class:`WriteSummary`."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
-    @plain_exit("cannot draw the worst cases")
+    @plain_exit("cannot draw the cases")
     def __call__(self) -> None:
         """Draw them, in the first process.
 
@@ -61,20 +62,29 @@ class DrawWorst:
             SystemExit: a prediction is not there (several nodes need one folder), or it cannot be written.
         """
         if idist.get_rank() == 0:
-            worst = _worst(json.loads((self.output_dir / FILE).read_text(encoding="utf-8")))
-            rows = ((name, self.read(self.data[file])) for file, name in worst.items())  # one at a time
-            _draw(rows, len(worst), self.labels, self.output_dir / FILE_OF_WORST)
+            dice = _by_dice(json.loads((self.output_dir / FILE).read_text(encoding="utf-8")))
+            files, last = list(dice), len(dice) - 1
+            spread = {last, last - 1, last // 2 + 1, last // 2, 1, 0} & set(range(len(files)))
+            typical = [files[place] for place in sorted(spread, reverse=True)]
+            for name, chosen in (("worst.png", files[:COUNT]), ("cases.png", typical)):
+                rows = (
+                    (_words(file, dice[file]), self.read(self.data[file])) for file in chosen
+                )  # one at a time
+                _draw(rows, len(chosen), self.labels, self.output_dir / name)
 
 
-def _worst(summary: Mapping[str, Any]) -> dict[str, str]:
-    """The words beside each of the worst cases, by its reference."""
+def _by_dice(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The mean Dice of the cases that have one, by reference, the lowest first."""
     scores = {}
     for case in summary["metric_per_case"]:
         dice = [figures["Dice"] for figures in case["metrics"].values()]
         if not np.isnan(dice).all():
             scores[case["reference_file"]] = float(np.nanmean(dice))
-    chosen = sorted(scores, key=lambda file: scores[file])[:COUNT]
-    return {file: f"{Path(file).name[-40:]}\nDice {scores[file]:.3f}" for file in chosen}
+    return dict(sorted(scores.items(), key=lambda item: item[1]))
+
+
+def _words(file: str, dice: float) -> str:
+    return f"{Path(file).name[-40:]}\nDice {dice:.3f}"
 
 
 def _draw(
@@ -102,9 +112,18 @@ def _row(axes: Any, name: str, case: Mapping[Any, Any], labels: Sequence[Label])
     truth, ours = (as_labels(case[key], image.ndim - 1) for key in ("label", "prediction_file"))
     index = _plane(truth, ours, view.axes[2])
     pixels = pixels_of(image, view, index, window_of(image))
+    height, width = view.plane(truth, index).shape
     where = f", slice {index + 1} of {view.count(truth.shape)}" if view.patient else ""
     for axis, title, mask in zip(axes, (name + where, "truth", "ours"), (None, truth, ours), strict=True):
-        axis.imshow(pixels, cmap="gray", vmin=0, vmax=255, aspect=view.spacing[1] / view.spacing[0])
+        aspect = view.spacing[1] / view.spacing[0]
+        axis.imshow(
+            pixels,
+            cmap="gray",
+            vmin=0,
+            vmax=255,
+            aspect=aspect,
+            extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+        )
         axis.set_title(title, fontsize=9)
         if mask is not None:
             _outline(axis, view.plane(mask, index), labels)
