@@ -1,4 +1,4 @@
-"""Training and evaluation in two processes on one machine (gloo)."""
+"""Training and evaluation in two and four processes on one machine (gloo)."""
 
 import json
 import subprocess
@@ -15,35 +15,41 @@ from .run import CONFIGS, command, mcanet
 pytestmark = pytest.mark.slow
 
 
-def torchrun(config_files: list[str], *arguments: object, cwd: Path) -> str:
-    run = started(config_files, *arguments, cwd=cwd)
+def torchrun(config_files: list[str], *arguments: object, cwd: Path, ranks: int = 2) -> str:
+    run = started(config_files, *arguments, cwd=cwd, ranks=ranks)
     assert run.returncode == 0, run.stderr[-3000:]
     return run.stdout
 
 
-def started(config_files: list[str], *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+def started(
+    config_files: list[str], *arguments: object, cwd: Path, ranks: int = 2
+) -> subprocess.CompletedProcess[str]:
     files = repr([str(CONFIGS / name) for name in config_files])
     return command(
-        sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
+        sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}",
         "-m", "monai.bundle", "run", "--config_file", files, *arguments, cwd=cwd,
     )  # fmt: skip
 
 
-def test_two_ranks_train_and_one_writes(tmp_path: Path) -> None:
-    dataset = hippocampi.decathlon(tmp_path / "data", 16)  # two to validate: each rank needs one
+@pytest.mark.parametrize(
+    ("ranks", "cases"), [(2, 16), (4, 40)]
+)  # two and four to validate: each rank needs one
+def test_ranks_train_and_one_writes(tmp_path: Path, ranks: int, cases: int) -> None:
+    dataset = hippocampi.decathlon(tmp_path / "data", cases)
     torchrun(
         ["train.json", "multi_gpu_train.json"], "--dataset_dir", dataset, "--ckpt_dir", "out", "--output_dir", "out",
-        "--max_epochs", 1, "--val_interval", 1, "--num_workers", 0, "--batch_size", 2, cwd=tmp_path,
+        "--max_epochs", 1, "--val_interval", 1, "--num_workers", 0, "--batch_size", 2, "--spacing", 2,
+        "--roi_size", "[32,32]", "--planes", "[2]", cwd=tmp_path, ranks=ranks,
     )  # fmt: skip
     logs = [file.stat().st_size for file in (tmp_path / "out").glob("events*")]
-    assert sum(size > 100 for size in logs) == 2, (
-        logs
-    )  # trainer's and validator's of one rank; others hold no event
+    assert sum(size > 100 for size in logs) == 3, logs  # curves of both engines and pictures, of one rank
+    assert len((tmp_path / "out" / "history.csv").read_text().splitlines()) == 2
     best = torch.load(tmp_path / "out" / "model.pt", weights_only=True)
     assert not any(name.startswith("module.") for name in best)
 
 
-def test_two_ranks_measure_what_one_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_ranks_measure_what_one_process_does(tmp_path: Path, ranks: int) -> None:
     dataset = hippocampi.decathlon(tmp_path / "data", 5)
     torch.manual_seed(0)  # the shipped weights find nothing in these volumes, and nothing would be compared
     torch.save(MCANet(in_channels=3, out_channels=3).state_dict(), tmp_path / "model.pt")
@@ -61,7 +67,7 @@ def test_two_ranks_measure_what_one_does(tmp_path: Path) -> None:
     assert alone.returncode == 0, alone.stderr
     torchrun(
         ["evaluate.json", "multi_gpu_evaluate.json"], "--dataset_dir", dataset, "--output_dir", "two", *common,
-        cwd=tmp_path,
+        cwd=tmp_path, ranks=ranks,
     )  # fmt: skip
     one, two = (json.loads((tmp_path / folder / "summary.json").read_text()) for folder in ("one", "two"))
     for case in (*one["metric_per_case"], *two["metric_per_case"]):

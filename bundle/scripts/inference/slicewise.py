@@ -15,6 +15,7 @@ from .intensity import Normalise
 
 Network = Callable[..., torch.Tensor]
 Place = tuple[slice, slice, slice]  # of channels, rows, columns
+_BATCH_PIXELS = 2**17  # of a slice, up to which a batch is full
 _TILE = 4096  # pixels along a side, above which a picture is segmented in tiles
 _MARGIN = 128  # the network's pixels around a tile, seen and not kept
 
@@ -41,7 +42,7 @@ class SlicewiseInferer(Inferer):
         roi_size: (H, W) that the network was trained on: smaller slices are padded to it with zeros, larger
             ones go through overlapping windows of it. None gives the network whole slices.
         overlap: of the windows, as a fraction of ``roi_size``.
-        sw_batch_size: slices (or windows) in a batch.
+        sw_batch_size: slices (or windows) in a batch; fewer of slices of more than 2^17 pixels.
         flips: further passes on the volume flipped along these spatial axes, e.g. ``[[0]]``.
         intensity: makes the function that normalises slices of a volume, as ``by_slice`` gives it; None where
             the image comes normalised.
@@ -137,8 +138,9 @@ class SlicewiseInferer(Inferer):
         depth = voxels.shape[1 + axis]
         own = [n for i, n in enumerate(voxels.shape[1:]) if i != axis]
         size = network_size(own, in_plane(volume.spacing, axis), self.spacing)
-        for start in range(0, depth, self.sw_batch_size):
-            indices = torch.arange(start, min(start + self.sw_batch_size, depth))
+        batch = max(1, min(self.sw_batch_size, self.sw_batch_size * _BATCH_PIXELS // (own[0] * own[1])))
+        for start in range(0, depth, batch):
+            indices = torch.arange(start, min(start + batch, depth))
             slices = volume.normalise(with_context(voxels, axis, indices, self.context).float())
             yield start, resize(self._forward(resize(slices, size), network), own)
 
