@@ -8,9 +8,10 @@ LABEL := .venv-label
 LABEL_READY := $(LABEL)/ready-$(shell cat label/requirements.txt label/mend.py | cksum | cut -d' ' -f1)
 LABEL_PORT ?= 8000
 TRACKING := .venv-tracking
+DOCS := .venv-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo label test test-label test-tracking test-zoo test-all lint format clean
+.PHONY: help env demo label test test-label test-tracking test-zoo test-all lint format docs checksums clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -75,9 +76,23 @@ lint: env ## ruff and mypy
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+docs: $(DOCS)/ready ## the site, in site/; a warning or a broken link is an error
+	rm -rf .site && mkdir -p .site/pages
+	git ls-files -z --cached --others --exclude-standard | grep -zvE '\.pt$$|^mkdocs.yml$$' | xargs -0 cp --parents -t .site/pages
+	ln -s ../bundle .site/mcanet
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build
+
+$(DOCS)/ready: docs/requirements.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement docs/requirements.txt
+	touch $@
+
+checksums: ## write the list that `mcanet verify` compares with
+	$(PYTHON) -c 'import pathlib, runpy; runpy.run_path("bundle/scripts/verify.py")["write_list"](pathlib.Path("bundle"))'
+
 format: env ## let ruff mend what it can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 clean: ## remove the environments, and what the demo and MONAI Label made
-	rm -rf $(VENV) $(DEMO) $(LABEL) $(TRACKING) .label
+	rm -rf $(VENV) $(DEMO) $(LABEL) $(TRACKING) $(DOCS) .label .site site

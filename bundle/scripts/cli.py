@@ -26,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.command == "merge":
         merge(arguments, overrides)
         return
+    if arguments.command == "verify":
+        verify(arguments, overrides)
+        return
     overlay = task_file(arguments.task)
     if arguments.command == "export":
         export(arguments, overrides, overlay)
@@ -119,6 +122,14 @@ def parser() -> argparse.ArgumentParser:
         "-o", "--output_dir", metavar="DIR", required=True, help="the bundle's folder, to be made"
     )
     exporting.add_argument("--ckpt_path", help="its weights; default: what the task names, else models/tasks")
+    verifying = commands.add_parser(
+        "verify",
+        help="compare a bundle's configs, code and weights with the list they came with",
+        allow_abbrev=False,
+    )
+    verifying.add_argument(
+        "folder", metavar="BUNDLE", nargs="?", default=str(CONFIGS.parent), help="default: the installed one"
+    )
     return top
 
 
@@ -140,6 +151,15 @@ def merge(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from .evaluation import merge_summaries  # here, as for export
 
     merge_summaries(arguments.folders, arguments.output_dir)
+
+
+def verify(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """Verify a bundle."""
+    if overrides:
+        raise SystemExit(f"mcanet verify takes no {overrides[0]!r}")
+    from .verify import verify as compare
+
+    print(f"{compare(Path(arguments.folder))} files of {arguments.folder!r} are as listed")
 
 
 def training_folder(overlay: Path | None) -> str:

@@ -16,6 +16,7 @@ from .. import BUNDLE_ROOT
 from ..inference import open_network
 from ..plain_exit import plain_exit
 from ..results.staging import staged
+from ..verify import write_list
 from .configs import CONFIGS, WORKFLOWS, flat_config, task_settings
 from .metadata import task_metadata
 from .model_card import hub_card, model_card
@@ -56,6 +57,7 @@ def export_bundle(
         shutil.copytree(
             BUNDLE_ROOT / "scripts", folder / "scripts", ignore=shutil.ignore_patterns("__pycache__")
         )
+        write_list(folder)
     return output_dir
 
 

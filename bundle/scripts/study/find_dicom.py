@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..verify import file_digest
 from .case import Case, RefusedError
-from .hashing import file_digest
 from .info import Info
 from .kinds import is_suffixless
 from .limits import Limits

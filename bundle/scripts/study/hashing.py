@@ -1,18 +1,9 @@
 """Hashes of what a case holds."""
 
 import hashlib
-from pathlib import Path
 
+from ..verify import file_digest
 from .case import Case
-
-
-def file_digest(file: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    result = hashlib.sha256()
-    with open(file, "rb") as stream:
-        while chunk := stream.read(2**20):
-            result.update(chunk)
-    return result.hexdigest()
 
 
 def sha256_of(case: Case) -> str:

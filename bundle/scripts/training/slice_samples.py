@@ -28,8 +28,7 @@ class RandSliceSamplesd(Randomizable, MapTransform):
         roi_size: (H, W) of the patches to be cropped from the slices' centres: a slice comes as a window that
             is half as large again, padded with zeros. None gives whole slices.
 
-    Returns:
-        a list of dictionaries with the image's slice ((2 · context + 1) · C, H, W) and the label's (1, H, W).
+    A call gives a list of dictionaries with the image's slice ((2 · context + 1) · C, H, W) and the label's (1, H, W).
     """
 
     def __init__(

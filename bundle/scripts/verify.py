@@ -1,0 +1,75 @@
+"""Whether a bundle's files are those that were released: its configs, code and weights, by SHA-256."""
+
+import hashlib
+from pathlib import Path
+
+LIST = "sha256sums.txt"
+LISTED = ("configs", "models", "scripts")  # what is run, or decides what is run
+SUFFIXES = {".py", ".json", ".conf", ".pt", ".html", ".md"}
+
+
+def file_digest(file: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    result = hashlib.sha256()
+    with open(file, "rb") as stream:
+        while chunk := stream.read(2**20):
+            result.update(chunk)
+    return result.hexdigest()
+
+
+def write_list(bundle: Path) -> None:
+    """Write the list of a bundle, which ``sha256sum --check`` reads as well.
+
+    Args:
+        bundle: its folder.
+    """
+    lines = [f"{file_digest(bundle / name)}  {name}\n" for name in _names(bundle)]
+    (bundle / LIST).write_text("".join(lines), encoding="utf-8", newline="\n")
+
+
+def verify(bundle: Path) -> int:
+    """Compare the files of a bundle with its list.
+
+    Args:
+        bundle: its folder.
+
+    Returns:
+        How many files were compared.
+
+    Raises:
+        SystemExit: there is no list, or a file differs, is missing or is not listed; it names them all.
+    """
+    try:
+        lines = (bundle / LIST).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SystemExit(
+            f"cannot verify {str(bundle)!r}: no readable {LIST} in it ({type(error).__name__})"
+        ) from None
+    expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    wrong = [f"{name}: listed, but not there" for name in expected if not (bundle / name).is_file()]
+    found = set(_names(bundle))
+    wrong += [f"{name}: there, but not listed" for name in sorted(found - set(expected))]
+    for name, digest in expected.items():
+        if (bundle / name).is_file() and file_digest(bundle / name) != digest:
+            wrong.append(f"{name}: its content is not the listed one")
+    if wrong:
+        raise SystemExit(
+            "\n".join(
+                [
+                    f"{str(bundle)!r} is not as it was released:",
+                    *wrong,
+                    "fetch it again, or find out who changed it",
+                ]
+            )
+        )
+    return len(expected)
+
+
+def _names(bundle: Path) -> list[str]:
+    """The files that a list holds, with POSIX separators."""
+    files = (file for folder in LISTED for file in (bundle / folder).rglob("*"))
+    return sorted(
+        file.relative_to(bundle).as_posix()
+        for file in files
+        if file.is_file() and file.suffix in SUFFIXES and "__pycache__" not in file.parts
+    )
