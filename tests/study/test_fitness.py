@@ -88,3 +88,16 @@ def test_the_transform_adds_its_warnings():
     assert "spacing is 1 x 1 x 1 mm, outside" in data["image"].meta["warnings"][0]
     with pytest.raises(RefusedError, match="Modality"):
         JudgeFitnessd(["image"], RULES)({"image": image(modality="CT")})
+
+
+@pytest.mark.parametrize(("axis", "words"), [(0, "left to right"), (1, "back to front")])
+def test_thick_slices_stacked_another_way_are_refused(axis, words):
+    rules = {"slice_axis": 2}
+    assert judge(image(), rules) == []  # no thick slices
+    turned = image((1, 64, 60, 10), (1, 1, 8))
+    assert judge(turned, rules) == []
+    order = [0, 1]
+    order.insert(axis, 2)  # the voxels' third axis runs along the patient's other one
+    turned.affine = turned.affine[[*order, 3]]
+    with pytest.raises(RefusedError, match=f"stacked from {words}, but the task expects foot to head"):
+        judge(turned, rules)

@@ -15,7 +15,7 @@ from .intensity import Normalise
 
 Network = Callable[..., torch.Tensor]
 Place = tuple[slice, slice, slice]  # of channels, rows, columns
-_BATCH_PIXELS = 2**17  # of a slice, up to which a batch is full
+_BATCH_PIXELS = 2**16  # of a slice, up to which a batch is full
 _TILE = 4096  # pixels along a side, above which a picture is segmented in tiles
 _MARGIN = 128  # the network's pixels around a tile, seen and not kept
 
@@ -42,7 +42,7 @@ class SlicewiseInferer(Inferer):
         roi_size: (H, W) that the network was trained on: smaller slices are padded to it with zeros, larger
             ones go through overlapping windows of it. None gives the network whole slices.
         overlap: of the windows, as a fraction of ``roi_size``.
-        sw_batch_size: slices (or windows) in a batch; fewer of slices of more than 2^17 pixels.
+        sw_batch_size: slices (or windows) in a batch; fewer of slices of more than 256 x 256.
         flips: further passes on the volume flipped along these spatial axes, e.g. ``[[0]]``.
         intensity: makes the function that normalises slices of a volume, as ``by_slice`` gives it; None where
             the image comes normalised.
@@ -197,7 +197,7 @@ def decide(scores: torch.Tensor) -> torch.Tensor:
     Raises:
         ValueError: a score is not finite, which would silently become background.
     """
-    if not scores.isfinite().all():
+    if not scores.sum().isfinite():  # one that is not makes the sum so, and no copy is made
         raise ValueError("the network's answer is not finite: check the weights, or run in float32")
     if scores.shape[1] == 1:
         return (scores[:, 0] > 0).to(torch.uint8)

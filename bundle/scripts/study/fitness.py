@@ -5,15 +5,20 @@ from typing import Any, Literal
 
 import numpy as np
 from monai.data import MetaTensor
+from nibabel.orientations import io_orientation
 
 from .case import RefusedError
 
 Mode = Literal["refuse", "warn", "off"]
-RULES = ("kinds", "modality", "channels", "spatial_dims", "spacing_mm", "field_of_view_mm", "size_px")
+RULES = (
+    "kinds", "modality", "channels", "spatial_dims", "slice_axis", "spacing_mm", "field_of_view_mm", "size_px"
+)  # fmt: skip
 FAR_SPACING = 2.5
 FAR_FIELD = 1.5
 FAR_SIZE = 4.0
 HOUNSFIELD_MINIMUM = -500
+THICK = 1.2  # times the next spacing, from which one axis is that of the slices
+AXES = ("left to right", "back to front", "foot to head")
 
 
 def judge(image: MetaTensor, rules: Mapping[str, Any], mode: Mode = "refuse") -> list[str]:
@@ -21,9 +26,9 @@ def judge(image: MetaTensor, rules: Mapping[str, Any], mode: Mode = "refuse") ->
 
     Args:
         image: what :func:`read_case` returned.
-        rules: any of ``kinds``, ``modality``, ``channels``, ``spatial_dims``, and ranges ``[low, high]``, or
-            one range an axis in ascending order of size, ``spacing_mm`` and ``field_of_view_mm``
-            (``size_px`` for pictures).
+        rules: any of ``kinds``, ``modality``, ``channels``, ``spatial_dims``, ``slice_axis`` (0, 1 or 2 of RAS,
+            which thick slices are stacked along), and ranges ``[low, high]``, or one range an axis in
+            ascending order of size, ``spacing_mm`` and ``field_of_view_mm`` (``size_px`` for pictures).
         mode: ``warn`` turns refusals into warnings; ``off`` does nothing.
 
     Returns:
@@ -40,7 +45,7 @@ def judge(image: MetaTensor, rules: Mapping[str, Any], mode: Mode = "refuse") ->
         raise ValueError(f"fitness rules: expected {', '.join(RULES)}, received {sorted(unknown)[0]!r}")
     if mode == "off":
         return []
-    nonsense = [*_kind(image, rules), *_modality(image, rules)]
+    nonsense = [*_kind(image, rules), *_modality(image, rules), *_slice_axis(image, rules)]
     warnings: list[str] = []
     if not nonsense:
         for far, sentence in _ranges(image, rules):
@@ -81,6 +86,24 @@ def _modality(image: MetaTensor, rules: Mapping[str, Any]) -> list[str]:
             "choose another task"
         ]
     return []
+
+
+def _slice_axis(image: MetaTensor, rules: Mapping[str, Any]) -> list[str]:
+    """Which way thick slices are stacked, against the way that the network was shown."""
+    wanted = rules.get("slice_axis")
+    if wanted is None or image.ndim != 4:
+        return []
+    affine = np.asarray(image.affine, dtype=float)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    thick = int(spacing.argmax())
+    if spacing[thick] < THICK * np.sort(spacing)[1]:
+        return []
+    found = int(io_orientation(affine)[thick, 0])
+    if found == wanted:
+        return []
+    return [
+        f"its slices are stacked from {AXES[found]}, but the task expects {AXES[wanted]}; choose another series or task"
+    ]
 
 
 def _ranges(image: MetaTensor, rules: Mapping[str, Any]) -> list[tuple[bool, str]]:
