@@ -11,7 +11,7 @@ TRACKING := .venv-tracking
 DOCS := .venv-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo label test test-label test-tracking test-zoo test-all lint format docs checksums clean
+.PHONY: help env demo label test test-label test-tracking test-zoo test-all lint format docs release-check checksums clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -86,6 +86,10 @@ $(DOCS)/ready: docs/requirements.txt
 	$(PYTHON) -m venv $(DOCS)
 	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement docs/requirements.txt
 	touch $@
+
+release-check: env ## wheel and sdist, installed without the repository, run the demo; licences, audit, bill of materials
+	$(BIN)/python demo/make_study.py $(DEMO)/study
+	$(BIN)/python release/check.py $(DEMO)/study $(if $(PYTHONS),--pythons $(PYTHONS))
 
 checksums: ## write the list that `mcanet verify` compares with
 	$(PYTHON) -c 'import pathlib, runpy; runpy.run_path("bundle/scripts/verify.py")["write_list"](pathlib.Path("bundle"))'

@@ -33,6 +33,7 @@ class CaseEvaluator(SupervisedEvaluator):
             image = batchdata[Keys.IMAGE].to(engine.state.device)
             with engine.mode(engine.network):
                 engine.state.output[Keys.PRED] = engine.inferer(image[None], engine.network)[0]
+            del image  # a large one is let go before its results are written, see SaveResults
             engine.fire_event(IterationEvents.FORWARD_COMPLETED)
             engine.fire_event(IterationEvents.MODEL_COMPLETED)
         except Exception as error:
@@ -46,6 +47,8 @@ class CaseEvaluator(SupervisedEvaluator):
 
 class SaveResults:
     """Ignite handler: writes a case's results when its labels are there, and completes it.
+
+    It takes ``image`` out of the batch; ``source`` stays, the same voxels as they were read.
 
     Args:
         writer: of the case folders.
@@ -61,7 +64,8 @@ class SaveResults:
     def __call__(self, engine: Any) -> None:
         item, output, case = engine.state.batch, engine.state.output, engine.state.batch["case"]
         source = item["source"]
-        warnings = item[Keys.IMAGE].meta.get("warnings", [])  # the reader's, and those of fitness
+        # the reader's warnings, and those of fitness; the voxels as the network saw them are not needed any more
+        warnings = item.pop(Keys.IMAGE).meta.get("warnings", [])
         account = {"input_sha256": item["input_sha256"], "warnings": warnings}
         outputs = self.writer.write(
             case,
