@@ -43,9 +43,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         for setting, name in places.items()
         if (value := getattr(arguments, name, None)) and setting in arguments.places
     ]
-    run_id = ["--run_id", arguments.run_id] if arguments.run_id else []
+    if arguments.run_id:
+        given += ["--run_id", arguments.run_id]
+    if arguments.log_format == "json":
+        from .json_log import log_as_json  # here, as for export
+
+        log_as_json()
+        given += ["--logging_file", "False"]
     files = repr([str(file) for file in config_files])
-    sys.argv = ["monai.bundle", "run", *run_id, "--config_file", files, *given, *overrides]
+    sys.argv = ["monai.bundle", "run", "--config_file", files, *given, *overrides]
     runpy.run_module("monai.bundle", run_name="__main__")
 
 
@@ -65,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument(
             "--task", default=DEFAULT_TASK, help=f"name of a task, or a task file; default: {DEFAULT_TASK}"
         )
-        sub.set_defaults(config=config, run_id=run_id, places=places)
+        sub.set_defaults(config=config, run_id=run_id, places=places, log_format="text")
         return sub
 
     segment = command(
@@ -107,6 +113,13 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "output_dir", metavar="OUT", nargs="?", default="mcanet_evaluation", help="folder for the figures"
     )
+    for sub in (segment, train, evaluate):
+        sub.add_argument(
+            "--log_format",
+            "--log-format",
+            choices=("text", "json"),
+            help="json: one object a line on standard output; default: text",
+        )
     merging = commands.add_parser("merge", help="put evaluations, as of folds, together", allow_abbrev=False)
     merging.add_argument("folders", metavar="FIGURES", nargs="+", help="folders that evaluate wrote")
     merging.add_argument("-o", "--output_dir", metavar="OUT", required=True, help="folder for summary.json")

@@ -1,7 +1,9 @@
 """From a folder to masks, by the commands that users type."""
 
 import csv
+import json
 import os
+from datetime import datetime
 from pathlib import Path
 
 import nibabel
@@ -152,3 +154,15 @@ def test_unknown_task_names_the_known_ones(tmp_path: Path) -> None:
     run = mcanet("segment", "in", "out", "--task", "spleen", cwd=tmp_path)
     assert run.returncode == 1
     assert "no task 'spleen'" in run.stderr
+
+
+def test_the_log_is_json_where_that_is_asked_for(tmp_path: Path) -> None:
+    hippocampi.decathlon(tmp_path / "in", 1)
+    (tmp_path / "in" / "imagesTr" / "broken.nii.gz").write_bytes(b"no image")
+    run = mcanet("segment", "in/imagesTr", "out", "--log-format", "json", cwd=tmp_path)
+    assert run.returncode == 1
+    lines = [json.loads(line) for line in run.stdout.splitlines()]
+    assert all({"time", "level", "logger", "message"} == line.keys() for line in lines)
+    (refused,) = [line for line in lines if line["message"].startswith("broken: refused")]
+    assert refused["level"] == "WARNING"
+    assert datetime.fromisoformat(refused["time"].replace("+0000", "+00:00")).tzinfo is not None

@@ -6,6 +6,7 @@ from .disagreement import Disagreement
 from .engines import open_engine
 from .evaluator import CaseEvaluator, SaveResults
 from .intensity import at_once, by_slice
+from .layout import LayOut
 from .slicewise import SlicewiseInferer
 from .start import may_store, open_input, open_manifest, open_network, provenance, tell_license
 
@@ -13,6 +14,7 @@ __all__ = [
     "CaseEvaluator",
     "Cohort",
     "Disagreement",
+    "LayOut",
     "SaveResults",
     "SlicewiseInferer",
     "at_once",

@@ -1,6 +1,7 @@
 """What goes out: NIfTI, DICOM SEG and SR, measurements, preview, report and the manifest."""
 
 from .agreement import expected_dice
+from .bids import write_bids
 from .labels import Code, Label, label_table
 from .lock import LockedError
 from .manifest import Manifest, read_manifest, read_measurements
@@ -31,6 +32,7 @@ __all__ = [
     "preview",
     "read_manifest",
     "read_measurements",
+    "write_bids",
     "write_image",
     "write_nifti",
     "write_picture",

@@ -10,7 +10,8 @@ from pathlib import Path
 
 PARTIAL = ".partial-"
 OLD = ".old-"
-RESERVED = ("manifest.csv", "measurements.csv", "report.html")
+TABLES = ("manifest.csv", "measurements.csv", "report.html")
+RESERVED = (*TABLES, "dataset_description.json", "dseg.tsv")  # those of BIDS stand there, too
 
 
 def case_folder(output_dir: Path, case_id: str) -> Path:
