@@ -39,6 +39,14 @@ def run(*words: object, cwd: Path | None = None) -> str:
     return done.stdout
 
 
+def at_hand(python: str) -> bool:
+    """Whether an interpreter is there and starts; a version manager's stand-in may be on the path, and not start."""
+    return (
+        shutil.which(python) is not None
+        and not subprocess.run([python, "-V"], capture_output=True).returncode
+    )
+
+
 def environment(python: str, folder: Path) -> Path:
     """A clean environment; its interpreter."""
     run(python, "-m", "venv", folder)
@@ -98,7 +106,7 @@ def main() -> None:
         shutil.rmtree(arguments.out, ignore_errors=True)
         run(tools, "-m", "build", "--outdir", arguments.out, ROOT)
         (wheel,), (sdist,) = arguments.out.glob("*.whl"), arguments.out.glob("*.tar.gz")
-        missing = [python for python in arguments.pythons if shutil.which(python) is None]
+        missing = [python for python in arguments.pythons if not at_hand(python)]
         for python in missing:
             print(f"{python}: not at hand, not run")
         if len(missing) == len(arguments.pythons):
