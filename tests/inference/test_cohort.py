@@ -4,6 +4,7 @@ import csv
 import errno
 import os
 from pathlib import Path
+from threading import Event
 
 import nibabel
 import numpy as np
@@ -19,11 +20,12 @@ from mcanet.scripts.inference import (
     open_network,
     provenance,
 )
+from mcanet.scripts.inference import cohort as cohort_module
 from mcanet.scripts.inference.cohort import first_cause
 from mcanet.scripts.networks import MCANet
 from mcanet.scripts.results import ResultsWriter, label_table
 from mcanet.scripts.results.staging import explained
-from mcanet.scripts.study import JudgeFitnessd, LoadStudyd
+from mcanet.scripts.study import Case, JudgeFitnessd, LoadStudyd
 from monai.transforms import Compose, Invertd, Orientationd
 
 LABELS = label_table(
@@ -197,6 +199,27 @@ def test_what_cannot_be_opened_ends_the_process_with_one_sentence(source: Path, 
     (tmp_path / "text.pt").write_text("no weights")
     with pytest.raises(SystemExit, match="cannot load the weights"):
         open_network(MCANet(), tmp_path / "text.pt")
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_the_next_case_is_read_while_one_is_at_work_unless_it_is_large(
+    small: bool, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cohort_module, "_AHEAD_VOXELS", 8 * 9 * 10 if small else 8 * 9 * 10 - 1)
+    save(source, "a.nii.gz")
+    save(source, "b.nii.gz")
+    begun = {"a": Event(), "b": Event()}
+
+    def transform(item: dict[str, Case]) -> dict[str, Case]:
+        begun[item["image"].case_id].set()
+        return item
+
+    with open_manifest(tmp_path / "out", {}) as manifest:
+        items = iter(Cohort(source, transform, manifest))
+        assert next(items)["case"].case_id == "a"
+        assert begun["b"].wait(20 if small else 0.5) == small
+        assert next(items)["case"].case_id == "b"
+        assert list(items) == []
 
 
 def test_one_run_at_a_time_holds_an_output_folder(source: Path, tmp_path: Path) -> None:

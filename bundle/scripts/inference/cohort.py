@@ -1,9 +1,13 @@
 """A run over the cases of an input: each is read, segmented and written, and each is accounted for."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,7 @@ from torch.utils.data import IterableDataset
 
 from ..plain_exit import plain_exit
 from ..results import Manifest, Ranks, explained, write_report
-from ..study import Archive, Case, RefusedError, RemoteSeries, sha256_of
+from ..study import Archive, Case, Found, RefusedError, RemoteSeries, sha256_of
 from .start import open_input
 
 logger = logging.getLogger("mcanet")
@@ -21,12 +25,26 @@ Item = dict[str, Any]
 Unit = tuple[str, Callable[[], Iterable[Item]]]
 
 _LOOK_AGAIN_SECONDS = 1.0
+_AHEAD_VOXELS = 2**26  # of a case, up to which it is read while the one before is at work
 _REPORT = "report.html"  # no case id, so it can stand among them
 _NOT_STORED = "its results are whole, but not stored on the server yet"
 
 
+@dataclass(frozen=True)
+class _Read:
+    """What reading a case brought: the row that an earlier run finished it with, its voxels, or an error."""
+
+    digest: str
+    row: Mapping[str, str] | None
+    item: Item | None
+    problem: Exception | None
+    seconds: float
+
+
 class Cohort(IterableDataset):
     """The cases under ``dataset_dir`` that are still to do, read and preprocessed one after another.
+
+    The next one is read while the one before is segmented and written, unless it is large.
 
     What is unfit goes to the manifest with its reason; what an earlier run finished with the same input,
     weights and settings is passed over.
@@ -84,8 +102,10 @@ class Cohort(IterableDataset):
             for series in self.found.series:
                 yield series.case_id, partial(self._retrieved, self.found, series)
         else:
-            for case in self.found.cases:
-                yield case.case_id, partial(self._items, [case])
+            cases = self.found.cases
+            shares = [[case] for case in cases] if self.manifest.ranks else [cases] if cases else []
+            for share in shares:
+                yield share[0].case_id, partial(self._items, share)
 
     def _share(self, units: Iterable[Unit], ranks: Ranks) -> Generator[Item, None, list[Unit]]:
         """The cases that no other process holds; returns those to look at again, for their holder may be lost."""
@@ -131,29 +151,48 @@ class Cohort(IterableDataset):
                     self.enter(unfit, "refused", reason)
                 yield from self._items(found.cases, listing.sha256)
 
-    def _items(self, cases: Iterable[Case], listing_sha256: str = "") -> Iterator[Item]:
+    def _items(self, cases: Sequence[Case], listing_sha256: str = "") -> Iterator[Item]:
         """The cases that are still to do, preprocessed."""
-        for case in cases:
-            started, digest, problem = time.perf_counter(), "", None
-            try:
-                digest = sha256_of(case)
-                row = self.manifest.whole(case.case_id, "input_sha256", digest)
-                if row is not None:
-                    self._earlier(case, row, listing_sha256)
-                    continue
-                item = {
-                    **self.transform({"image": case}),
-                    "case": case,
-                    "input_sha256": digest,
-                    "listing_sha256": listing_sha256,
-                    "started": started,
-                }
-            except Exception as error:
-                problem = error
-            if problem is None:
-                yield item
-            else:
-                self.account_for(case, problem, digest, started)
+        for case, read in self._read_ahead(cases):
+            started = time.perf_counter() - read.seconds
+            if read.problem is not None:
+                self.account_for(case, read.problem, read.digest, started)
+            elif read.row is not None:
+                self._earlier(case, read.row, listing_sha256)
+            elif read.item is not None:
+                read.item.update(
+                    case=case, input_sha256=read.digest, listing_sha256=listing_sha256, started=started
+                )
+                yield read.item
+
+    def _read_ahead(self, cases: Sequence[Case]) -> Iterator[tuple[Case, _Read]]:
+        """Every case with what reading it brought, the next one being read meanwhile in a thread."""
+        torch.get_num_threads()  # settles this thread's number, which would else become the reader's
+        # of one thread, for two teams would fight over the cores
+        with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as reader:
+            ahead = None
+            for case, following in zip_longest(cases, cases[1:]):
+                read = ahead.result() if ahead else self._read(case)
+                ahead = (
+                    reader.submit(self._read, following) if following and self._is_small(following) else None
+                )
+                yield case, read
+
+    def _is_small(self, case: Case) -> bool:
+        """Whether a case may be held beside another one."""
+        info = self.found.info.get(case.case_id) if isinstance(self.found, Found) else None
+        return info is not None and math.prod(info.shape) * info.channels <= _AHEAD_VOXELS
+
+    def _read(self, case: Case) -> _Read:
+        """Read and preprocess a case, unless an earlier run has finished it."""
+        started, digest, row, item, problem = time.perf_counter(), "", None, None, None
+        try:
+            digest = sha256_of(case)
+            row = self.manifest.whole(case.case_id, "input_sha256", digest)
+            item = None if row else self.transform({"image": case})
+        except Exception as error:
+            problem = error
+        return _Read(digest, row, item, problem, time.perf_counter() - started)
 
     def _earlier(self, case: Case, row: Mapping[str, str], listing_sha256: str) -> None:
         """Account for a case whose results an earlier run wrote, and store them if that is still to do."""
