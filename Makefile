@@ -8,10 +8,11 @@ LABEL := .venv-label
 LABEL_READY := $(LABEL)/ready-$(shell cat label/requirements.txt label/mend.py | cksum | cut -d' ' -f1)
 LABEL_PORT ?= 8000
 TRACKING := .venv-tracking
+TOOLS := .venv-tools
 DOCS := .venv-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo label test test-label test-tracking test-zoo test-all lint format docs release-check checksums clean
+.PHONY: help env demo label test test-label test-tracking test-docs test-zoo test-all lint format docs release-check checksums clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -58,11 +59,15 @@ test-label: env $(LABEL_READY) ## the tests on MONAI Label and Orthanc servers
 test-tracking: env $(TRACKING)/ready ## the tests on a real MLflow server
 	$(TRACKING)/bin/python -m pytest -m '' tests/end_to_end/test_tracking.py
 
-# MLflow on top of the project's environment, not in it: MONAI imports it, and all that it needs, at every start
-$(TRACKING)/ready: tests/tracking-requirements.txt $(READY)
-	$(BIN)/python -m venv $(TRACKING)
-	$(TRACKING)/bin/python -c 'import pathlib, sys, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "mcanet.pth").write_text("import site; site.addsitedir({!r})\n".format(sys.argv[1]))' "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
-	$(TRACKING)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/tracking-requirements.txt
+test-docs: env $(TOOLS)/ready ## every command of the pages, the tutorial, BIDS by its validator
+	PATH="$(abspath $(TOOLS))/bin:$$PATH" $(BIN)/python -m pytest -m '' tests/docs tests/results/test_bids.py
+	PATH="$(abspath $(BIN)):$$PATH" $(TOOLS)/bin/python -m pytest -m '' tests/docs/test_tutorial.py
+
+# tools on top of the project's environment, not in it: MONAI imports MLflow, and all that it needs, at every start
+.venv-%/ready: tests/%-requirements.txt $(READY)
+	$(BIN)/python -m venv .venv-$*
+	.venv-$*/bin/python -c 'import pathlib, sys, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "mcanet.pth").write_text("import site; site.addsitedir({!r})\n".format(sys.argv[1]))' "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
 test-zoo: env ## what the MONAI model zoo checks, on this bundle and on exported ones
@@ -80,6 +85,7 @@ docs: $(DOCS)/ready ## the site, in site/; a warning or a broken link is an erro
 	rm -rf .site && mkdir -p .site/pages
 	git ls-files -z --cached --others --exclude-standard | grep -zvE '\.pt$$|^mkdocs.yml$$' | xargs -0 cp --parents -t .site/pages
 	ln -s ../bundle .site/mcanet
+	$(DOCS)/bin/jupytext --quiet --to md --opt notebook_metadata_filter=-all --output .site/pages/docs/tutorial.md docs/tutorial.py
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build
 
 $(DOCS)/ready: docs/requirements.txt
@@ -99,4 +105,4 @@ format: env ## let ruff mend what it can
 	$(BIN)/ruff format
 
 clean: ## remove the environments, and what the demo and MONAI Label made
-	rm -rf $(VENV) $(DEMO) $(LABEL) $(TRACKING) $(DOCS) .label .site site
+	rm -rf $(VENV) $(DEMO) $(LABEL) $(TRACKING) $(TOOLS) $(DOCS) .label .site site

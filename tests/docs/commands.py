@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,10 @@ PAGES = sorted(
 )
 _NAMES = ("mcanet", "monai.bundle")
 _BLOCK = re.compile(r"^```(?:sh|bash|shell|console)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_SHELL = {  # what a line begins with, if it is to be typed
+    "mcanet", ".venv/bin/mcanet", "python", "pip", "make", "torchrun", "srun", "sbatch", "kubectl", "flock", "source", "for",
+    "docker", "podman", "snakemake", "tensorboard", "mlflow", "npx", "sha256sum", "cd", "git", "bash",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,3 +49,27 @@ def commands(page: Path) -> list[Command]:
                     name = Path(words[at]).name
                     found.append(Command(page.relative_to(ROOT).as_posix(), (name, *words[at + 1 :])))
     return found
+
+
+def typed(page: Path) -> list[str]:
+    """What a reader types of a page, in its order: a line, or the lines of a loop, that a shell takes."""
+    found = []
+    for block in _BLOCK.findall(page.read_text(encoding="utf-8")):
+        part = ""
+        for line in block.splitlines():
+            if not part and not _is_typed(line):
+                continue
+            part += line + "\n"
+            if (
+                not part.endswith("\\\n")
+                and not subprocess.run(["bash", "-nc", part], capture_output=True).returncode
+            ):
+                found.append(part)
+                part = ""
+        assert not part, f"{page}: no whole command: {part}"
+    return found
+
+
+def _is_typed(line: str) -> bool:
+    words = [word for word in line.split() if not re.fullmatch(r"[A-Z_]+=\S*", word)]
+    return bool(words) and words[0] in _SHELL and "→" not in words

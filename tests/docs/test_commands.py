@@ -1,7 +1,6 @@
 """What the pages tell to type can be typed: it parses, and names files and settings that there are."""
 
 import ast
-import shutil
 from pathlib import Path
 
 import monai.bundle
@@ -9,8 +8,6 @@ import pytest
 from mcanet.scripts.cli import CONFIGS, parser, refuse_unknown, task_file
 
 from ..conftest import BUNDLE, ROOT
-from ..end_to_end import hippocampi
-from ..end_to_end.run import mcanet, monai_bundle
 from .commands import PAGES, Command, commands
 
 ALL = [command for page in PAGES for command in commands(page)]
@@ -49,17 +46,3 @@ def test_monai_bundle_takes_it(command: Command) -> None:
         named = given.pop("--config_file")
         files = ast.literal_eval(named) if named.startswith("[") else [named]
         refuse_unknown(list(given), [CONFIGS / Path(file).name for file in files])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("page", ["bundle", "pipeline", "researcher"])
-def test_a_start_page_works_from_its_first_command_to_its_last(page: str, tmp_path: Path) -> None:
-    hippocampi.decathlon(tmp_path / "DATA", 8)
-    (tmp_path / "STUDY").mkdir()
-    shutil.copy(tmp_path / "DATA" / "imagesTr" / "case_0.nii.gz", tmp_path / "STUDY")
-    (tmp_path / "bundle").symlink_to(BUNDLE)
-    for command in commands(ROOT / "docs" / "start" / f"{page}.md"):
-        name, verb, *rest = command.words
-        brief = ["--max_epochs", "1", "--val_interval", "1"] if verb == "train" else []
-        run = (mcanet if name == "mcanet" else monai_bundle)(verb, *rest, *brief, cwd=tmp_path)
-        assert run.returncode == 0, f"{command.words}\n{run.stderr[-2000:]}"

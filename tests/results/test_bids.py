@@ -122,7 +122,7 @@ def test_an_unknown_layout_ends_the_run_before_its_first_case(tmp_path: Path) ->
 def test_the_validator_of_bids_finds_no_error(tmp_path: Path) -> None:
     validator = shutil.which("bids-validator-deno")
     if validator is None:
-        pytest.skip("needs the BIDS validator: make test-pipelines")
+        pytest.skip("needs the BIDS validator: make test-docs")
     folder = tmp_path / "raw" / "sub-01" / "anat"
     hippocampi.decathlon(tmp_path / "made", 2)
     folder.mkdir(parents=True)
