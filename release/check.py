@@ -18,6 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ("build", "pip-audit", "cyclonedx-bom")
 FORBIDDEN = ("GPL", "AGPL", "NON-COMMERCIAL", "NONCOMMERCIAL")  # LGPL and MPL may be used
+# what states none, and was looked up: NVIDIA's own collection of packages, which torch brings on Linux
+LOOKED_UP = {"cuda-toolkit": "NVIDIA CUDA Toolkit EULA"}
 LICENCES = """
 import importlib.metadata as metadata, json
 rows = []
@@ -81,7 +83,10 @@ def licences(python: Path) -> list[tuple[str, str, str]]:
     Raises:
         SystemExit: one forbids what we promise, or is not stated.
     """
-    rows = [tuple(row) for row in json.loads(run(python, "-c", LICENCES))]
+    rows = [
+        (name, version, licence or LOOKED_UP.get(name, ""))
+        for name, version, licence in json.loads(run(python, "-c", LICENCES))
+    ]
     wrong = []
     for name, _, licence in rows:
         words = licence.upper().replace("LGPL", "").replace("LESSER GENERAL PUBLIC LICENSE", "")
