@@ -12,7 +12,7 @@ TOOLS := .venv-tools
 DOCS := .venv-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo label test test-label test-tracking test-docs test-zoo test-all lint format docs release-check checksums clean
+.PHONY: help env demo label test test-label test-tracking test-docs test-tutorial test-zoo test-all lint format docs release-check checksums clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -59,8 +59,10 @@ test-label: env $(LABEL_READY) ## the tests on MONAI Label and Orthanc servers
 test-tracking: env $(TRACKING)/ready ## the tests on a real MLflow server
 	$(TRACKING)/bin/python -m pytest -m '' tests/end_to_end/test_tracking.py
 
-test-docs: env $(TOOLS)/ready ## every command of the pages, the tutorial, BIDS by its validator
+test-docs: env $(TOOLS)/ready ## every command of the pages is run; BIDS by its validator
 	PATH="$(abspath $(TOOLS))/bin:$$PATH" $(BIN)/python -m pytest -m '' tests/docs tests/results/test_bids.py
+
+test-tutorial: env $(TOOLS)/ready ## the tutorial as a notebook
 	PATH="$(abspath $(BIN)):$$PATH" $(TOOLS)/bin/python -m pytest -m '' tests/docs/test_tutorial.py
 
 # tools on top of the project's environment, not in it: MONAI imports MLflow, and all that it needs, at every start

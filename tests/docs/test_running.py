@@ -4,6 +4,7 @@ A training lasts one epoch, and sees small pictures. What another test runs, or 
 hand, is on the list ELSEWHERE with the reason.
 """
 
+import json
 import os
 import re
 import shutil
@@ -97,9 +98,9 @@ def prepare(folder: Path) -> None:
         shutil.copy(folder / "hippocampi" / "imagesTr" / "case_0.nii.gz", folder / name)
     for name in ("STUDY", "Task04_Hippocampus"):
         (folder / "bundle" / name).symlink_to(folder / name)
-    shutil.copy(BUNDLE / "configs" / "tasks" / "nuclei.json", folder / "TASK")
     (folder / "OUT").mkdir()
     shutil.copy(BUNDLE / "models" / "model.pt", folder / "OUT")
+    (folder / "TASK").write_text(json.dumps({"ckpt_path": str(folder / "OUT" / "model.pt")}))
 
 
 def take_data(folder: Path, command: str) -> None:

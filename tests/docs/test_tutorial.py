@@ -8,7 +8,7 @@ import pytest
 
 from ..conftest import ROOT
 
-jupytext = pytest.importorskip("jupytext", reason="needs Jupyter: make test-docs")
+jupytext = pytest.importorskip("jupytext", reason="needs Jupyter: make test-tutorial")
 nbclient = pytest.importorskip("nbclient")
 nbformat = pytest.importorskip("nbformat")
 
