@@ -10,29 +10,125 @@ from pathlib import Path
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 DEFAULT_TASK = "hippocampus"  # the settings in the configs themselves
+Commands = argparse._SubParsersAction  # argparse has no public name for it
 OF_MONAI = {"run_id", "init_id", "final_id", "meta_file", "logging_file", "tracking", "args_file"}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run ``python -m monai.bundle run`` with the command's configuration files and arguments.
+    """Do what a command says.
 
     Args:
         argv: arguments without the program's name; None takes those of the process.
     """
     arguments, overrides = parser().parse_known_args(argv)
-    if arguments.command == "plan":
-        plan(arguments, overrides)
-        return
-    if arguments.command == "merge":
-        merge(arguments, overrides)
-        return
-    if arguments.command == "verify":
-        verify(arguments, overrides)
-        return
+    arguments.do(arguments, overrides)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands' arguments; those of the workflows take others as ``--name value`` of the configuration."""
+    top = argparse.ArgumentParser(
+        prog="mcanet",
+        description="Segment medical images with MCANet. Further --name value pairs override the settings.",
+        allow_abbrev=False,
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_workflows(commands)
+    _add_others(commands)
+    return top
+
+
+def _add_workflows(commands: Commands) -> None:
+    """Those that run a configuration of the bundle."""
+
+    def workflow(name: str, text: str, config: str, *places: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        _add_task(sub)
+        sub.set_defaults(do=run, config=config, run_id=None, places=places, log_format="text")
+        return sub
+
+    segment = workflow(
+        "segment", "segment a file, or every study in a folder", "inference.json", "dataset_dir", "output_dir"
+    )
+    segment.add_argument(
+        "dataset_dir",
+        metavar="IN",
+        help="DICOM, NIfTI, picture, a folder of any mix of them, or a DICOMweb URL",
+    )
+    segment.add_argument("output_dir", metavar="OUT", help="folder for manifest.csv and one folder a case")
+    check = workflow("check", "say what would be read and what refused", "inference.json", "dataset_dir")
+    check.add_argument("dataset_dir", metavar="IN", help="as for segment")
+    check.set_defaults(run_id="check")
+    train = workflow(
+        "train", "train on a folder of labelled data", "train.json", "dataset_dir", "output_dir", "ckpt_dir"
+    )
+    train.add_argument("dataset_dir", metavar="DATA", help="labelled data, as for plan")
+    train.add_argument(
+        "output_dir",
+        metavar="OUT",
+        nargs="?",
+        help="folder for the weights and the log; default: where the task looks for weights, or mcanet_training",
+    )
+    evaluate = workflow(
+        "evaluate",
+        "measure the weights on the test part of a folder",
+        "evaluate.json",
+        "dataset_dir",
+        "output_dir",
+    )
+    evaluate.add_argument("dataset_dir", metavar="DATA", help="labelled data, as for plan")
+    evaluate.add_argument(
+        "output_dir", metavar="OUT", nargs="?", default="mcanet_evaluation", help="folder for the figures"
+    )
+    for sub in (segment, train, evaluate):
+        sub.add_argument(
+            "--log_format",
+            "--log-format",
+            choices=("text", "json"),
+            help="json: one object a line on standard output; default: text",
+        )
+
+
+def _add_others(commands: Commands) -> None:
+    """Those that run none, and take no further settings."""
+    merging = commands.add_parser("merge", help="put evaluations, as of folds, together", allow_abbrev=False)
+    merging.add_argument("folders", metavar="FIGURES", nargs="+", help="folders that evaluate wrote")
+    merging.add_argument("-o", "--output_dir", metavar="OUT", required=True, help="folder for summary.json")
+    merging.set_defaults(do=merge)
+    planning = commands.add_parser("plan", help="write a task for your own data", allow_abbrev=False)
+    planning.add_argument(
+        "dataset_dir",
+        metavar="DATA",
+        help="labelled data: the Decathlon's layout, nnU-Net's, or images/ with masks/ or labels/",
+    )
+    planning.add_argument("-o", "--task_file", metavar="FILE", required=True, help="the task, FILE.json")
+    planning.set_defaults(do=plan)
+    exporting = commands.add_parser("export", help="write a stand-alone bundle of a task", allow_abbrev=False)
+    _add_task(exporting)
+    exporting.add_argument(
+        "-o", "--output_dir", metavar="DIR", required=True, help="the bundle's folder, to be made"
+    )
+    exporting.add_argument("--ckpt_path", help="its weights; default: what the task names, else models/tasks")
+    exporting.set_defaults(do=export)
+    verifying = commands.add_parser(
+        "verify",
+        help="compare a bundle's configs, code and weights with the list they came with",
+        allow_abbrev=False,
+    )
+    verifying.add_argument(
+        "folder", metavar="BUNDLE", nargs="?", default=str(CONFIGS.parent), help="default: the installed one"
+    )
+    verifying.set_defaults(do=verify)
+
+
+def _add_task(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--task", default=DEFAULT_TASK, help=f"name of a task, or a task file; default: {DEFAULT_TASK}"
+    )
+
+
+def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """Run ``python -m monai.bundle run`` with the command's configuration files and arguments."""
     overlay = task_file(arguments.task)
-    if arguments.command == "export":
-        export(arguments, overrides, overlay)
-        return
     config_files = [CONFIGS / arguments.config, *([overlay] if overlay else [])]
     refuse_unknown(overrides, config_files)
     if arguments.command == "train" and arguments.output_dir is None:
@@ -53,97 +149,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     files = repr([str(file) for file in config_files])
     sys.argv = ["monai.bundle", "run", "--config_file", files, *given, *overrides]
     runpy.run_module("monai.bundle", run_name="__main__")
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command's arguments; others are passed on as ``--name value`` of the configuration."""
-    top = argparse.ArgumentParser(
-        prog="mcanet",
-        description="Segment medical images with MCANet. Further --name value pairs override the settings.",
-        allow_abbrev=False,
-    )
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(
-        name: str, text: str, config: str, *places: str, run_id: str | None = None
-    ) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        sub.add_argument(
-            "--task", default=DEFAULT_TASK, help=f"name of a task, or a task file; default: {DEFAULT_TASK}"
-        )
-        sub.set_defaults(config=config, run_id=run_id, places=places, log_format="text")
-        return sub
-
-    segment = command(
-        "segment", "segment a file, or every study in a folder", "inference.json", "dataset_dir", "output_dir"
-    )
-    segment.add_argument(
-        "dataset_dir",
-        metavar="IN",
-        help="DICOM, NIfTI, picture, a folder of any mix of them, or a DICOMweb URL",
-    )
-    segment.add_argument("output_dir", metavar="OUT", help="folder for manifest.csv and one folder a case")
-    check = command(
-        "check", "say what would be read and what refused", "inference.json", "dataset_dir", run_id="check"
-    )
-    check.add_argument("dataset_dir", metavar="IN", help="as for segment")
-    train = command(
-        "train",
-        "train on a folder of labelled data",
-        "train.json",
-        "dataset_dir",
-        "output_dir",
-        "ckpt_dir",
-    )
-    train.add_argument("dataset_dir", metavar="DATA", help="labelled data, as for plan")
-    train.add_argument(
-        "output_dir",
-        metavar="OUT",
-        nargs="?",
-        help="folder for the weights and the log; default: where the task looks for weights, or mcanet_training",
-    )
-    evaluate = command(
-        "evaluate",
-        "measure the weights on the test part of a folder",
-        "evaluate.json",
-        "dataset_dir",
-        "output_dir",
-    )
-    evaluate.add_argument("dataset_dir", metavar="DATA", help="labelled data, as for plan")
-    evaluate.add_argument(
-        "output_dir", metavar="OUT", nargs="?", default="mcanet_evaluation", help="folder for the figures"
-    )
-    for sub in (segment, train, evaluate):
-        sub.add_argument(
-            "--log_format",
-            "--log-format",
-            choices=("text", "json"),
-            help="json: one object a line on standard output; default: text",
-        )
-    merging = commands.add_parser("merge", help="put evaluations, as of folds, together", allow_abbrev=False)
-    merging.add_argument("folders", metavar="FIGURES", nargs="+", help="folders that evaluate wrote")
-    merging.add_argument("-o", "--output_dir", metavar="OUT", required=True, help="folder for summary.json")
-    planning = commands.add_parser("plan", help="write a task for your own data", allow_abbrev=False)
-    planning.add_argument(
-        "dataset_dir",
-        metavar="DATA",
-        help="labelled data: the Decathlon's layout, nnU-Net's, or images/ with masks/ or labels/",
-    )
-    planning.add_argument("-o", "--task_file", metavar="FILE", required=True, help="the task, FILE.json")
-    exporting = command("export", "write a stand-alone bundle of a task", "inference.json")
-    exporting.add_argument(
-        "-o", "--output_dir", metavar="DIR", required=True, help="the bundle's folder, to be made"
-    )
-    exporting.add_argument("--ckpt_path", help="its weights; default: what the task names, else models/tasks")
-    verifying = commands.add_parser(
-        "verify",
-        help="compare a bundle's configs, code and weights with the list they came with",
-        allow_abbrev=False,
-    )
-    verifying.add_argument(
-        "folder", metavar="BUNDLE", nargs="?", default=str(CONFIGS.parent), help="default: the installed one"
-    )
-    return top
 
 
 def plan(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -183,13 +188,13 @@ def training_folder(overlay: Path | None) -> str:
     return "mcanet_training"
 
 
-def export(arguments: argparse.Namespace, overrides: Sequence[str], overlay: Path | None) -> None:
+def export(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Export a task; it runs no workflow, so that no setting can be given besides."""
     if overrides:
         raise SystemExit(f"mcanet export takes no {overrides[0]!r}: put settings into the task's file")
     from .export import export_bundle  # here, since it imports torch, which the other commands leave to MONAI
 
-    print(f"wrote {export_bundle(arguments.output_dir, overlay, arguments.ckpt_path)}")
+    print(f"wrote {export_bundle(arguments.output_dir, task_file(arguments.task), arguments.ckpt_path)}")
 
 
 def refuse_unknown(overrides: Sequence[str], config_files: Sequence[Path]) -> None:
