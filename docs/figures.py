@@ -1,6 +1,9 @@
-"""Make the figures of the docs: the training curve from TensorBoard's log, the demo from its previews."""
+"""Make the figures of the docs: the training curve from TensorBoard's log, the demo's previews and its report."""
 
 import argparse
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +27,7 @@ def main() -> None:
         training_curve(given.log_dir).savefig(IMAGES / "hippocampus_training.png", dpi=110)
     if given.demo_dir:
         side_by_side(sorted(given.demo_dir.glob("*/preview.png"))).save(IMAGES / "demo.png", optimize=True)
+        screenshot(given.demo_dir / "report.html", IMAGES / "report.png")
 
 
 def training_curve(log_dirs: list[Path]) -> Figure:
@@ -60,6 +64,24 @@ def side_by_side(files: list[Path]) -> Image.Image:
         joined.paste(picture, (left, 0))
         left += picture.width
     return joined
+
+
+def screenshot(page: Path, picture: Path) -> None:
+    """The top of a page as Chromium shows it.
+
+    Raises:
+        SystemExit: Chromium is not installed, or shows nothing.
+    """
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        raise SystemExit("a screenshot needs Chromium: apt-get install chromium")
+    with tempfile.TemporaryDirectory() as profile:
+        words = [chromium, "--headless", "--no-sandbox", "--hide-scrollbars", f"--user-data-dir={profile}"]
+        words += ["--window-size=1250,1300", "--virtual-time-budget=5000", f"--screenshot={picture}"]
+        done = subprocess.run([*words, page.absolute().as_uri()], capture_output=True, text=True)
+    if done.returncode or not picture.is_file():
+        raise SystemExit(f"Chromium made no picture:\n{done.stderr[-1000:]}")
+    Image.open(picture).quantize(128).save(picture, optimize=True)
 
 
 if __name__ == "__main__":
