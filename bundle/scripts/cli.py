@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .cores import share_cores
+
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 DEFAULT_TASK = "hippocampus"  # the settings in the configs themselves
 Commands = argparse._SubParsersAction  # argparse has no public name for it
@@ -128,6 +130,7 @@ def _add_task(sub: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Run ``python -m monai.bundle run`` with the command's configuration files and arguments."""
+    share_cores()
     overlay = task_file(arguments.task)
     config_files = [CONFIGS / arguments.config, *([overlay] if overlay else [])]
     refuse_unknown(overrides, config_files)

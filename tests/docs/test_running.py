@@ -25,17 +25,15 @@ ELSEWHERE = {  # a pattern: who runs it
     r"pip install": "the packages that it names are in the environment, or in one of the Makefile's",
     r"dicomweb\+https": "tests/end_to_end/test_dicomweb.py, on a real server",
     r"sbatch|srun": "tests/deploy/test_slurm.py",
-    r"kubectl": "tests/deploy/test_cluster.py checks the files",
     r"docker|podman": "tests/deploy/test_container.py",
     r"snakemake": "tests/deploy/test_snakemake.py",
     r"inference_trt": "needs a GPU",
     r"NODE1": "tests/end_to_end/test_nodes.py, on two network namespaces",
     r"flock": "takes a minute, and two machines",
     r"deploy/app\.py": "tests/exports/test_deploy.py",
-    r"tensorboard|mlflow": "a server that does not end",
     r"^git |source ": "nothing of ours",
 }
-SMALL = ["--planes", "[2]", "--spacing", "2", "--roi_size", "[32,32]"]
+SMALL = ["--planes", "[2]", "--spacing", "2", "--roi_size", "[64,64]"]
 SHIM = """#!{python}
 import os, sys
 words, small = sys.argv[1:], {small}

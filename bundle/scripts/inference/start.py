@@ -3,13 +3,13 @@
 import copy
 import hashlib
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch.nn as nn
 
+from ..cores import started_together
 from ..networks import Ensemble, load_weights
 from ..plain_exit import plain_exit
 from ..results import Manifest
@@ -93,14 +93,8 @@ def open_manifest(
     """
     with plain_exit("cannot write results"):
         common = (str(dataset_dir), provenance.get("model_sha256"), provenance.get("settings_sha256"))
-        run = hashlib.sha256(repr(common).encode()).hexdigest()[:16] if _started_together() else ""
+        run = hashlib.sha256(repr(common).encode()).hexdigest()[:16] if started_together() else ""
         return Manifest(str(output_dir), provenance, run)
-
-
-def _started_together() -> bool:
-    """Whether torchrun, srun or a person says that this process is one of several."""
-    count = os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or "1"
-    return count != "1"
 
 
 def tell_license(data_license: str | None) -> None:

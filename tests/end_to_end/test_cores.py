@@ -1,0 +1,44 @@
+"""Whether waiting threads spin or sleep, as OpenMP itself tells it to a command."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+SLEEPS = "GOMP_SPINCOUNT = '0'"
+CODE = """
+import os, sys
+os.getloadavg = lambda: ({load}, 0, 0)
+from mcanet.scripts.cores import share_cores
+share_cores()
+import torch
+"""
+
+
+def told(load: float, **variables: str) -> str:
+    """What OpenMP says of its settings when PyTorch brings it."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))
+    }
+    run = subprocess.run(
+        [sys.executable, "-c", CODE.format(load=load)],
+        env=environment | {"OMP_DISPLAY_ENV": "VERBOSE"} | variables,
+        capture_output=True,
+        text=True,
+    )
+    assert "GOMP_SPINCOUNT" in run.stderr, run.stderr
+    return run.stderr
+
+
+@pytest.mark.parametrize(
+    ("load", "variables", "sleeps"),
+    [
+        (0.0, {}, False),
+        (1000.0, {}, True),
+        (0.0, {"WORLD_SIZE": "2"}, True),
+        (1000.0, {"OMP_WAIT_POLICY": "ACTIVE"}, False),
+    ],
+)
+def test_threads_sleep_only_where_others_work(load: float, variables: dict[str, str], sleeps: bool) -> None:
+    assert (SLEEPS in told(load, **variables)) == sleeps
