@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from ..conftest import ROOT
 from .run import CONFIGS
 
 
@@ -66,3 +67,10 @@ def test_no_path_of_a_machine_and_no_copy_of_the_multi_gpu_settings() -> None:
         assert "/workspace" not in text
         assert "/home" not in text
         assert "cuda:0" not in text
+
+
+def test_the_version_is_the_same_wherever_it_must_be_repeated() -> None:
+    version = load("metadata")["version"]
+    assert version in load("metadata")["changelog"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"\n## {version} " in (ROOT / "CHANGELOG.md").read_text()
