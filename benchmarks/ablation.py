@@ -44,6 +44,7 @@ LOW_RESOLUTION = {
     "keys": "image",
     "prob": 0.25,
     "zoom_range": [0.5, 1.0],
+    "upsample_mode": "bilinear",
 }
 
 

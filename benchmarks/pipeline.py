@@ -1,6 +1,6 @@
 """Time and peak memory from a CT series on disk to NIfTI and DICOM SEG, nine classes, whole slices.
 
-    python benchmarks/pipeline.py [--slices 200] [--engines eager openvino] [--nnunet PYTHON]
+    python benchmarks/pipeline.py [--slices 200 …] [--engines eager openvino] [--nnunet PYTHON]
 
 Runs `mcanet segment` as its users do, in a process of its own, with random weights, which are fine for time and
 memory, and nnU-Net's 2D predictor on the same volume where given the interpreter of an environment that holds
@@ -95,37 +95,45 @@ def watch(command: list[str], log: Path) -> tuple[float, float]:
     return time.perf_counter() - start, peak / 2**30
 
 
-def main() -> None:
-    """Make the series, run each, print a Markdown table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--slices", type=int, default=200)
-    parser.add_argument("--engines", nargs="+", default=["eager", "openvino"])
-    parser.add_argument("--nnunet", help="python of an environment that holds nnunetv2")
-    arguments = parser.parse_args()
+def measure(slices: int, engines: list[str], nnunet: str | None) -> list[tuple[str, float, float]]:
+    """What ran, its seconds and its peak GiB."""
+    rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "series").mkdir()
-        make_series(folder / "series", arguments.slices)
-        task, rows = write_task(folder), []
-        for engine in arguments.engines:
+        make_series(folder / "series", slices)
+        task = write_task(folder)
+        for engine in engines:
             out = folder / engine
             command = [sys.executable, "-W", "ignore", "-m", "mcanet.scripts.cli", "segment"]
             command += [str(folder / "series"), str(out), "--task", str(task), "--engine", engine]
             rows.append((f"MCANet tiny, {engine}", *watch(command, folder / "log.txt")))
-        if arguments.nnunet:
+        if nnunet:
             volume = write_volume(folder / "series", folder / "volume.nii.gz")
-            command = [arguments.nnunet, str(Path(__file__).with_name("nnunet.py")), str(volume)]
+            command = [nnunet, str(Path(__file__).with_name("nnunet.py")), str(volume)]
             command += [str(folder / "nnunet"), str(LABELS + 1)]
             rows.append(("nnU-Net 2D, mirroring off", *watch(command, folder / "log.txt")))
-    print(
-        f"{arguments.slices} slices of 512 x 512, {LABELS + 1} classes, {torch.get_num_threads()} threads\n"
-    )
-    print(
-        "| | times as fast as the last | seconds | peak GiB | of the last |\n| --- | --- | --- | --- | --- |"
-    )
-    for label, taken, peak in rows:
-        ratio, share = rows[-1][1] / taken, peak / rows[-1][2]
-        print(f"| {label} | **{ratio:.2f}** | {taken:.0f} | {peak:.2f} | {share:.2f} |")
+    return rows
+
+
+def main() -> None:
+    """Make series, run each, print a Markdown table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--slices", type=int, nargs="+", default=[200])
+    parser.add_argument("--engines", nargs="+", default=["eager", "openvino"])
+    parser.add_argument("--nnunet", help="python of an environment that holds nnunetv2")
+    arguments = parser.parse_args()
+    print(f"slices of 512 x 512, {LABELS + 1} classes, {torch.get_num_threads()} threads\n")
+    print("| slices | | times as fast as the last | seconds | peak GiB | of the last |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for slices in arguments.slices:
+        rows = measure(slices, arguments.engines, arguments.nnunet)
+        for label, taken, peak in rows:
+            ratio, share = rows[-1][1] / taken, peak / rows[-1][2]
+            print(
+                f"| {slices} | {label} | **{ratio:.2f}** | {taken:.0f} | {peak:.2f} | {share:.2f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

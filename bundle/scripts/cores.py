@@ -2,6 +2,8 @@
 
 import os
 
+BUSY_PER_CENT = 25.0  # of all cores
+
 
 def started_together() -> bool:
     """Whether torchrun, srun or a person says that this process is one of several."""
@@ -15,10 +17,12 @@ def share_cores() -> None:
     To be called before PyTorch is imported, and with it OpenMP. Its threads spin while they wait: a third faster where
     they are alone, and ten times slower where they are not, for they spin on the cores that others wait for.
     """
-    if started_together() or _load() > 0.5 * (os.cpu_count() or 1):
+    if started_together() or _others_work():
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def _load() -> float:
-    """Processes that ran or waited in the last minute; Windows does not count them."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+def _others_work() -> bool:
+    """Whether the cores are at work at this moment, while this process sleeps."""
+    import psutil  # here, since most commands need none of this
+
+    return psutil.cpu_percent(interval=0.3) > BUSY_PER_CENT
