@@ -11,7 +11,7 @@ from ..conftest import BUNDLE, ROOT
 from .commands import PAGES, Command, commands
 
 ALL = [command for page in PAGES for command in commands(page)]
-OWN_TASKS = ("mytask.json", "TASK")  # files of the reader
+OWN_TASKS = ("mytask.json",)  # files of the reader
 
 
 def test_the_pages_show_commands() -> None:
