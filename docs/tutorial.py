@@ -32,9 +32,10 @@ BUNDLE = Path(mcanet.__file__).resolve().parent
 WORK = Path(os.environ.get("MCANET_TUTORIAL") or tempfile.mkdtemp(prefix="mcanet_tutorial_")).resolve()
 WORK.mkdir(parents=True, exist_ok=True)
 
-# for the commands: this environment's come first; no warnings of libraries, no bars, no threads that spin
+# for the commands: this environment's come first; no warnings of libraries, no bars, no threads that spin, and not
+# Jupyter's own way of drawing, which only a kernel has
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-os.environ.update(PYTHONWARNINGS="ignore", TQDM_DISABLE="1", OMP_WAIT_POLICY="PASSIVE")
+os.environ.update(PYTHONWARNINGS="ignore", TQDM_DISABLE="1", OMP_WAIT_POLICY="PASSIVE", MPLBACKEND="agg")
 
 
 def run(command: str) -> None:
