@@ -41,9 +41,8 @@ class Bundle:
         words = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", "--config_file", files]
         settings |= {"dataset_dir": self.data, "output_dir": out}
         words += [word for name, value in settings.items() for word in (f"--{name}", str(value))]
-        path = os.pathsep.join(
-            [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-        )  # for networks of ours
+        # for networks that only a benchmark has
+        path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
         done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path})
         if done.returncode:
             raise SystemExit(f"{workflow} failed:\n{done.stderr[-2000:]}")

@@ -17,8 +17,8 @@ def share_cores() -> None:
     To be called before PyTorch is imported, and with it OpenMP. Its threads spin while they wait: a third faster where
     they are alone, and ten times slower where they are not, for they spin on the cores that others wait for.
     """
-    if started_together() or _others_work():
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ and (started_together() or _others_work()):
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def _others_work() -> bool:

@@ -25,6 +25,5 @@ def log_as_json() -> None:
         handler.setFormatter(formatter)
     for name in [name for name in logging.root.manager.loggerDict if name.startswith("monai")]:
         logging.getLogger(name).handlers.clear()  # of MONAI's own format
-    logging.getLogger(monai.bundle.workflows.__name__).setLevel(
-        logging.ERROR
-    )  # it warns that it reads no such file
+    # it warns that it reads no such file
+    logging.getLogger(monai.bundle.workflows.__name__).setLevel(logging.ERROR)

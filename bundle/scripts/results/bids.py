@@ -17,9 +17,8 @@ from .nifti import replacing
 from .staging import TABLES, explained
 
 BIDS_VERSION = "1.10.0"
-_RAW = re.compile(
-    r"sub-([A-Za-z0-9]+)((?:_[a-z]+-[A-Za-z0-9]+)*)_([A-Za-z0-9]+)"
-)  # subject, entities, suffix
+# subject, entities, suffix
+_RAW = re.compile(r"sub-([A-Za-z0-9]+)((?:_[a-z]+-[A-Za-z0-9]+)*)_([A-Za-z0-9]+)")
 _OURS = "sub-*/**/*_desc-mcanet*_dseg.*"
 
 
