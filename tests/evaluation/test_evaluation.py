@@ -1,6 +1,7 @@
 """The evaluation workflow on masks whose every figure is known."""
 
 import csv
+import importlib
 import json
 import math
 import os
@@ -14,6 +15,7 @@ from mcanet.scripts.cli import main
 from mcanet.scripts.networks import MCANet
 from PIL import Image
 
+from ..conftest import BUNDLE
 from ..end_to_end import hippocampi
 from ..end_to_end.run import mcanet
 from ..planning import layouts
@@ -132,6 +134,26 @@ def test_the_tolerance_is_mm(evaluated: tuple[Path, Path, float], tmp_path: Path
     assert account["surface_dice_tolerance"] == 2
     assert of_case(account, "right_2mm")["SurfaceDice"] == 1
     assert of_case(account, "up_4mm")["SurfaceDice"] < 1
+
+
+def test_a_metric_is_added_in_one_place(
+    evaluated: tuple[Path, Path, float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.syspath_prepend(str(BUNDLE))
+    figures = importlib.import_module("scripts.evaluation").FIGURES
+    added = figures["mean_dice"]._replace(
+        name="Excess",
+        head="excess ({unit})",
+        measure=lambda ours, truth, *_: (ours.sum() - truth.sum()).float(),
+    )
+    monkeypatch.setitem(figures, "mean_excess", added)
+    evaluate(evaluated[0], tmp_path)
+    assert of_case(summary(tmp_path), "right_2mm")["Excess"] == 0
+    assert (tmp_path / "mean_excess_raw.csv").is_file()
+    assert "excess (mm)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("tolerance", ["wide", -1, True])

@@ -2,22 +2,18 @@
 
 from .gallery import DrawCases
 from .merge import merge_summaries
-from .metrics import LabelMetric, dice, hausdorff_95, iou, surface_dice, voxel_counts
+from .metrics import FIGURES, open_metrics
 from .predictions import SavePredictions, place_cases
 from .start import open_labels
 from .summary import WriteSummary
 
 __all__ = [
+    "FIGURES",
     "DrawCases",
-    "LabelMetric",
     "SavePredictions",
     "WriteSummary",
-    "dice",
-    "hausdorff_95",
-    "iou",
     "merge_summaries",
     "open_labels",
+    "open_metrics",
     "place_cases",
-    "surface_dice",
-    "voxel_counts",
 ]

@@ -16,10 +16,9 @@ from scipy.stats import bootstrap
 from ..plain_exit import plain_exit
 from ..results import Label
 from ..results.nifti import replacing
+from .metrics import FIGURES
 
 FILE = "summary.json"
-# metric of the evaluator: name in the summary, nnU-Net's where it has one
-FIGURES = {"mean_dice": "Dice", "mean_iou": "IoU", "hausdorff_95": "HD95", "surface_dice": "SurfaceDice"}
 COUNTS = ("TP", "FP", "TN", "FN")
 RESAMPLES = 2000
 
@@ -63,7 +62,7 @@ def _cases(
     files: Sequence[str], details: Mapping[str, torch.Tensor], labels: Sequence[str]
 ) -> list[dict[str, Any]]:
     """``metric_per_case``, in the order of the references, whichever process measured which."""
-    figures = {name: details[metric].tolist() for metric, name in FIGURES.items()}
+    figures = {figure.name: details[metric].tolist() for metric, figure in FIGURES.items()}
     counts = details["voxel_counts"].long().tolist()
     cases = []
     for i, (reference, prediction) in enumerate(zip(files[::2], files[1::2], strict=True)):
@@ -88,6 +87,7 @@ def summarise(cases: Sequence[Mapping[str, Any]], stated: Mapping[str, Any]) -> 
         key: np.array([[case["metrics"][label][key] for label in labels] for case in cases], float)
         for key in cases[0]["metrics"][labels[0]]
     }
+    names = [figure.name for figure in FIGURES.values()]
     picture = cases[0]["prediction_file"].endswith(".png")
     return {
         "foreground_mean": {key: float(_mean(table)) for key, table in tables.items()},
@@ -97,14 +97,14 @@ def summarise(cases: Sequence[Mapping[str, Any]], stated: Mapping[str, Any]) -> 
         },
         "metric_per_case": list(cases),
         "interval_95": {
-            "foreground_mean": {name: interval(tables[name]) for name in FIGURES.values()},
+            "foreground_mean": {name: interval(tables[name]) for name in names},
             "mean": {
-                label: {name: interval(tables[name][:, [i]]) for name in FIGURES.values()}
+                label: {name: interval(tables[name][:, [i]]) for name in names}
                 for i, label in enumerate(labels)
             },
         },
         "cases_counted": {
-            label: {name: int(np.isfinite(tables[name][:, i]).sum()) for name in FIGURES.values()}
+            label: {name: int(np.isfinite(tables[name][:, i]).sum()) for name in names}
             for i, label in enumerate(labels)
         },
         "unit": "px" if picture else "mm",
@@ -155,18 +155,20 @@ def write_summary(summary: Mapping[str, Any], output_dir: Path) -> None:
 def means(summary: Mapping[str, Any]) -> str:
     """The means with their intervals as a table for people."""
     count, unit = len(summary["metric_per_case"]), summary["unit"]
-    heads = ["Dice", "IoU", f"HD95 ({unit})", f"surface Dice ({summary['surface_dice_tolerance']:g} {unit})"]
+    tolerance = summary["surface_dice_tolerance"]
+    names = [figure.name for figure in FIGURES.values()]
+    heads = [figure.head.format(unit=unit, tolerance=tolerance) for figure in FIGURES.values()]
     rows = [["", *heads]]
     for label, name in summary["labels"].items():
         counted = summary["cases_counted"][label]
         cells = [
             _cell(summary["mean"][label][key], summary["interval_95"]["mean"][label][key])
             + (f" of {counted[key]}" if counted[key] < count else "")
-            for key in FIGURES.values()
+            for key in names
         ]
         rows.append([name, *cells])
     foreground, intervals = summary["foreground_mean"], summary["interval_95"]["foreground_mean"]
-    rows.append(["mean", *(_cell(foreground[key], intervals[key]) for key in FIGURES.values())])
+    rows.append(["mean", *(_cell(foreground[key], intervals[key]) for key in names)])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join([f"{count} cases; in brackets the 95 % interval of the mean", *map(str.rstrip, lines)])
