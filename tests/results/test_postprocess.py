@@ -96,10 +96,24 @@ def test_keeps_the_kind_and_the_input() -> None:
     assert result.dtype == torch.uint8
 
 
+def test_labels_of_one_piece_leave_what_lies_apart_from_it() -> None:
+    labels = np.zeros((1, 12, 12, 3), np.uint8)
+    labels[0, 1:7, 1:7] = 1
+    labels[0, 3:5, 3:5] = 2  # the smaller component of its label, yet inside the piece
+    labels[0, 9:12, 9:12] = 2
+    alone = PostProcess(keep_largest=True)(labels)
+    assert (alone[0, 9:12, 9:12] == 2).all() and not (alone[0, 3:5, 3:5] == 2).any()
+    result = PostProcess(keep_largest=[[1, 2], 1, 2])(labels)
+    assert np.array_equal(result[0, :8, :8], labels[0, :8, :8])
+    assert not result[0, 8:].any()
+    assert np.array_equal(PostProcess(keep_largest=[[3, 4]])(labels), labels)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"keep_largest": [0]}, "keep_largest .* got 0"),
+        ({"keep_largest": [[1, 256]]}, "keep_largest .* got 256"),
         ({"fill_holes": [256]}, "got 256"),
         ({"min_voxels": -1}, "got -1"),
         ({"min_voxels": {0: 5}}, "got 0"),

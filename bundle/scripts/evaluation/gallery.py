@@ -84,7 +84,9 @@ def _by_dice(summary: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _words(file: str, dice: float) -> str:
-    return f"{Path(file).name[-40:]}\nDice {dice:.3f}"
+    name = Path(file).name
+    fitting = name if len(name) <= 32 else f"…{name[-31:]}"  # above its picture
+    return f"{fitting}\nDice {dice:.3f}"
 
 
 def _draw(

@@ -12,18 +12,22 @@ from scipy import ndimage
 
 from .components import Components
 
+KeepLargest = bool | Collection[int | Collection[int]]
+
 
 class PostProcess(Transform):
     """Cleans the labels of an integer map, each in its own bounding box.
 
-    The steps run in this order: components below ``min_voxels`` go, all but the largest component go, holes
-    are filled. Components hang together by faces, edges or corners. A hole is background that the label
-    encloses on all sides; other labels inside it stay. All steps are off by default; a task whose labels
-    hold many instances (nuclei, polyps) must leave ``keep_largest`` off.
+    The steps run in this order: of labels that make one piece together, all but the largest go; components
+    below ``min_voxels`` go, all but the largest component go, holes are filled. Components hang together by
+    faces, edges or corners. A hole is background that the label encloses on all sides; other labels inside it
+    stay. All steps are off by default; a task whose labels hold many instances (nuclei, polyps) must leave
+    ``keep_largest`` off.
 
     Args:
-        keep_largest: True for every label, or the values of those to treat. Of equal components, the one
-            with the lowest index along the first axis stays.
+        keep_largest: True for every label, or the values of those to treat; a list among them holds labels that
+            make one piece together, as the chambers and the wall of a heart do. Of equal components, the one with
+            the lowest index along the first axis stays.
         min_voxels: voxels (pixels) that a component must have, for every label or by value.
         fill_holes: True for every label, or the values of those to treat.
 
@@ -33,11 +37,14 @@ class PostProcess(Transform):
 
     def __init__(
         self,
-        keep_largest: bool | Collection[int] = False,
+        keep_largest: KeepLargest = False,
         min_voxels: int | Mapping[Any, int] = 0,
         fill_holes: bool | Collection[int] = False,
     ) -> None:
-        self.keep_largest = _values("keep_largest", keep_largest)
+        chosen = [] if isinstance(keep_largest, bool) else list(keep_largest)
+        self.pieces = [_values("keep_largest", piece) for piece in chosen if not isinstance(piece, int)]
+        alone = [value for value in chosen if isinstance(value, int)]
+        self.keep_largest = _values("keep_largest", keep_largest if isinstance(keep_largest, bool) else alone)
         self.fill_holes = _values("fill_holes", fill_holes)
         by_value = min_voxels if isinstance(min_voxels, Mapping) else dict.fromkeys(range(1, 256), min_voxels)
         self.min_voxels = {int(value): size for value, size in by_value.items()}  # JSON has keys of text
@@ -58,6 +65,9 @@ class PostProcess(Transform):
         tensor = isinstance(labels, torch.Tensor)
         given = labels.detach().cpu().numpy() if tensor else np.asarray(labels)
         cleaned = given.astype(np.uint8)
+        for piece in self.pieces:
+            inside = np.isin(cleaned[0], list(piece))
+            cleaned[0][inside & ~_largest(inside)] = 0
         if self.keep_largest or self.fill_holes or any(self.min_voxels.values()):
             for value, box in enumerate(ndimage.find_objects(cleaned[0]), 1):
                 if box is not None:
@@ -88,7 +98,7 @@ class PostProcessd(MapTransform):
     def __init__(
         self,
         keys: KeysCollection,
-        keep_largest: bool | Collection[int] = False,
+        keep_largest: KeepLargest = False,
         min_voxels: int | Mapping[Any, int] = 0,
         fill_holes: bool | Collection[int] = False,
         allow_missing_keys: bool = False,
@@ -102,6 +112,12 @@ class PostProcessd(MapTransform):
         for key in self.key_iterator(result):
             result[key] = self.process(result[key])
         return result
+
+
+def _largest(inside: np.ndarray) -> np.ndarray:
+    """The mask of the largest component of a mask, or of none where it is empty."""
+    components = Components(inside)
+    return components.only(np.arange(len(components.sizes)) == np.argmax([*components.sizes, 0]))
 
 
 def _values(name: str, chosen: bool | Collection[int]) -> frozenset[int]:
