@@ -20,6 +20,7 @@ from .source import Source
 
 SLACK = 2**16
 """Bytes that a compressed frame may need beside its picture: tables, comments, metadata."""
+_BLOCK = 2**20  # values that are widened at a time
 
 
 class Worker:
@@ -34,7 +35,14 @@ class Worker:
         self.owner = 0
 
     def ask(
-        self, request: dict[str, Any], data: bytes, name: str, limits: Limits, expected: int
+        self,
+        request: dict[str, Any],
+        data: bytes,
+        name: str,
+        limits: Limits,
+        expected: int,
+        *,
+        widen: bool = False,
     ) -> tuple[np.ndarray, str]:
         """Sends one request.
 
@@ -44,6 +52,7 @@ class Worker:
             name: the file, for messages.
             limits: time and memory.
             expected: bytes that the reply may have at most.
+            widen: whether uint8 is wanted as int16.
 
         Returns:
             The array and its colour model.
@@ -58,7 +67,7 @@ class Worker:
             timer = threading.Timer(limits.decode_seconds, _expire, (process, expired))
             timer.start()
             try:
-                return self._exchange(process, request, data, expected)
+                return self._exchange(process, request, data, expected, widen)
             except (OSError, EOFError, ValueError):
                 self._stop()
                 how = (
@@ -80,7 +89,12 @@ class Worker:
                 timer.cancel()
 
     def _exchange(
-        self, process: "subprocess.Popen[bytes]", request: dict[str, Any], data: bytes, expected: int
+        self,
+        process: "subprocess.Popen[bytes]",
+        request: dict[str, Any],
+        data: bytes,
+        expected: int,
+        widen: bool,
     ) -> tuple[np.ndarray, str]:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -96,14 +110,15 @@ class Worker:
         if reply["bytes"] > expected:
             self._stop()
             raise _UndecodedError(f"{reply['bytes']} bytes, expected {expected}")
-        array = np.empty(reply["shape"], np.dtype(reply["dtype"]))
-        view, done = memoryview(array.reshape(-1).view(np.uint8)), 0  # type: ignore[arg-type]
+        widen = widen and reply["dtype"] == "|u1"
+        held = np.empty((1 + widen, *reply["shape"]), np.dtype(reply["dtype"]))
+        view, done = memoryview(held[-1].reshape(-1).view(np.uint8)), 0  # type: ignore[arg-type]
         while done < len(view):
             got = process.stdout.readinto(view[done:])  # type: ignore[attr-defined]
             if not got:
                 raise EOFError
             done += got
-        return array, reply["colour"]
+        return _widened(held) if widen else held[0], reply["colour"]
 
     def _running(self) -> "subprocess.Popen[bytes]":
         if self.process is None or self.owner != os.getpid() or self.process.poll() is not None:
@@ -132,6 +147,15 @@ class Worker:
     def close(self) -> None:
         """Ends the process."""
         self._stop()
+
+
+def _widened(held: np.ndarray) -> np.ndarray:
+    """The uint8 of the second half of a memory (2, …) as int16 in the whole of it: no room for both is needed."""
+    narrow, wide = held[1].reshape(-1), held.reshape(-1).view(np.int16)
+    for start in range(0, narrow.size, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        wide[block] = narrow[block].copy()
+    return wide.reshape(held.shape[1:])
 
 
 def _expire(process: "subprocess.Popen[bytes]", expired: threading.Event) -> None:

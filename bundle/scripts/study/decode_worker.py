@@ -10,6 +10,8 @@ import json
 import os
 import sys
 
+ROWS = 256  # of a picture, turned into an array at a time
+
 if __name__ == "__main__":
     if sys.path and os.path.abspath(sys.path[0] or ".") == os.path.dirname(os.path.abspath(__file__)):
         sys.path.pop(0)
@@ -60,7 +62,6 @@ def decode_frame(request, data):
 
 def decode_picture(request):
     """A picture as one would see it, (rows, columns[, 3])."""
-    import numpy
     from PIL import Image, ImageOps
 
     Image.MAX_IMAGE_PIXELS = None
@@ -71,7 +72,20 @@ def decode_picture(request):
         ImageOps.exif_transpose(image, in_place=True)  # no copy more than it takes: the picture may be large
         mode = ("L" if image.mode in ("1", "LA", "La") else image.mode) if grey else "RGB"
         upright = image if image.mode == mode else image.convert(mode)
-        return numpy.ascontiguousarray(upright), mode
+        return to_array(upright), mode
+
+
+def to_array(image):
+    """The pixels of a picture, some rows at a time: of a whole one Pillow makes two copies more."""
+    import numpy
+
+    width, height = image.size
+    row = numpy.asarray(image.crop((0, 0, width, 1)))
+    array = numpy.empty((height, *row.shape[1:]), row.dtype)
+    for top in range(0, height, ROWS):
+        bottom = min(top + ROWS, height)
+        array[top:bottom] = numpy.asarray(image.crop((0, top, width, bottom)))
+    return array
 
 
 def main():

@@ -144,7 +144,7 @@ def read_picture(case: Case, limits: Limits) -> tuple[np.ndarray, list[str]]:
     header = read_picture_header(file, name, limits, split_pages=case.page is not None)
     request = {"path": str(file), "formats": _FORMATS, "page": case.page or 0, "grey": _GREY}
     size = header.shape[0] * header.shape[1] * (8 if header.grey else 3)
-    array, _ = WORKER.ask(request, b"", name, limits, size)
+    array, _ = WORKER.ask(request, b"", name, limits, size, widen=True)
     if sorted(array.shape[:2]) != sorted(header.shape) or array.size != array.shape[0] * array.shape[1] * (
         1 if header.grey else 3
     ):
@@ -163,7 +163,7 @@ def _exact(array: np.ndarray, name: str) -> np.ndarray:
         return array.astype(np.float32)
     low, high = int(array.min()), int(array.max())
     if low >= -(2**15) and high < 2**15:
-        return array.astype(np.int16)
+        return array.astype(np.int16, copy=False)
     if max(-low, high) > EXACT_FLOAT32:
         raise RefusedError(
             f"{name}: holds the value {high if high > -low else low}, which float32 cannot hold exactly; "
