@@ -4,6 +4,7 @@ import base64
 import io
 import os
 import signal
+import threading
 import zlib
 
 import gdcm
@@ -314,6 +315,22 @@ def test_the_decoder_dies_and_the_next_case_is_read(tmp_path):
     os.kill(WORKER.process.pid, signal.SIGSEGV)
     WORKER.process.wait()
     assert_right(read_case(second))
+
+
+def test_a_decoder_that_waits_for_a_busy_machine_is_no_fault_of_the_file(tmp_path):
+    datasets = classic(BIG)
+    for dataset in datasets:
+        dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
+    write(tmp_path, datasets)
+    case = find_cases(tmp_path).cases[0]
+    assert_right(read_case(case))
+    waiting = WORKER.process.pid
+    os.kill(waiting, signal.SIGSTOP)
+    goes_on = threading.Timer(1.5, os.kill, (waiting, signal.SIGCONT))
+    goes_on.start()
+    assert_right(read_case(case, Limits(decode_seconds=0.5)))
+    assert WORKER.process.pid == waiting
+    goes_on.join()
 
 
 def test_the_decoder_takes_too_long(tmp_path):

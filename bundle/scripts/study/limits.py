@@ -17,7 +17,7 @@ class Limits:
         max_voxels: voxels (picture: pixels) of one case, over all its files and channels.
         max_unpacked_bytes: bytes that one gzip file may unfold to; its header is asked first.
         max_deflated_bytes: bytes that one deflated DICOM file may unfold to, all held at once.
-        decode_seconds: time for one compressed frame or picture.
+        decode_seconds: time that one compressed frame or picture may compute; waiting, ten times that.
         decode_bytes: address space of the process that decodes, above what it needs to start.
         fill_nonfinite: value put in place of NaN and infinite voxels, with a warning; None refuses them.
     """
