@@ -97,6 +97,27 @@ def licences(python: Path) -> list[tuple[str, str, str]]:
     return rows
 
 
+def audit(tools: Path, site: Path) -> None:
+    """Ask pip-audit for known vulnerabilities, and say what it could not look up.
+
+    Raises:
+        SystemExit: it knows some, or does not answer.
+    """
+    words = [str(tools.with_name("pip-audit")), "--path", str(site), "--format", "json"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    try:
+        found = json.loads(done.stdout)["dependencies"]
+    except ValueError:
+        raise SystemExit(f"pip-audit does not answer:\n{done.stderr[-3000:]}") from None
+    known = [f"{one['name']}: {flaw['id']}" for one in found for flaw in one.get("vulns", [])]
+    if known:
+        raise SystemExit("known vulnerabilities:\n" + "\n".join(known))
+    unknown = [one["name"] for one in found if "skip_reason" in one]
+    print(f"pip-audit: no known vulnerability in {len(found) - len(unknown)} of {len(found)} packages")
+    if unknown:
+        print(f"NOT AUDITED, since they could not be looked up: {', '.join(unknown)}")
+
+
 def main() -> None:
     """Check, and print what was run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -127,13 +148,10 @@ def main() -> None:
                 )
         for row in licences(clean):
             print("  ".join(row))
-        site = clean.parents[1]
         bill = arguments.out / "mcanet.cdx.json"
         run(tools.with_name("cyclonedx-py"), "environment", clean, "--of", "JSON", "-o", bill)
         print(f"wrote {bill}")
-        audit = [tools.with_name("pip-audit"), "--path", next((site / "lib").glob("python3.*/site-packages"))]
-        found = subprocess.run([str(word) for word in audit], capture_output=True, text=True)
-        print(f"pip-audit ended with status {found.returncode}:\n{(found.stdout + found.stderr)[-3000:]}")
+        audit(tools, next((clean.parents[1] / "lib").glob("python3.*/site-packages")))
 
 
 if __name__ == "__main__":
