@@ -67,5 +67,5 @@ def test_a_large_picture_is_segmented_in_tiles_as_if_at_once(monkeypatch: pytest
     inferer = SlicewiseInferer(intensity=by_slice(NormalizeIntensityd("image")))
     tiled = inferer(picture, network)
     assert max(seen) == (32 + 2 * 4, 32 + 1)
-    monkeypatch.setattr(slicewise, "_TILE", 4096)
+    monkeypatch.setattr(slicewise, "_TILE", 3072)
     assert torch.equal(tiled, inferer(picture, network))

@@ -16,7 +16,7 @@ from .intensity import Normalise
 Network = Callable[..., torch.Tensor]
 Place = tuple[slice, slice, slice]  # of channels, rows, columns
 _BATCH_PIXELS = 2**16  # of a slice, up to which a batch is full
-_TILE = 4096  # pixels along a side, above which a picture is segmented in tiles
+_TILE = 3072  # pixels along a side, above which a picture is segmented in tiles
 _MARGIN = 128  # the network's pixels around a tile, seen and not kept
 
 
