@@ -115,6 +115,7 @@ def test_labels_of_one_piece_leave_what_lies_apart_from_it() -> None:
     [
         ({"keep_largest": [0]}, "keep_largest .* got 0"),
         ({"keep_largest": [[1, 256]]}, "keep_largest .* got 256"),
+        ({"keep_largest": [1.5]}, "keep_largest .* got 1.5"),
         ({"fill_holes": [256]}, "got 256"),
         ({"min_voxels": -1}, "got -1"),
         ({"min_voxels": {0: 5}}, "got 0"),

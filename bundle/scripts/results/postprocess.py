@@ -42,8 +42,8 @@ class PostProcess(Transform):
         fill_holes: bool | Collection[int] = False,
     ) -> None:
         chosen = [] if isinstance(keep_largest, bool) else list(keep_largest)
-        self.pieces = [_values("keep_largest", piece) for piece in chosen if not isinstance(piece, int)]
-        alone = [value for value in chosen if isinstance(value, int)]
+        self.pieces = [_values("keep_largest", piece) for piece in chosen if isinstance(piece, Collection)]
+        alone = [value for value in chosen if not isinstance(value, Collection)]
         self.keep_largest = _values("keep_largest", keep_largest if isinstance(keep_largest, bool) else alone)
         self.fill_holes = _values("fill_holes", fill_holes)
         by_value = min_voxels if isinstance(min_voxels, Mapping) else dict.fromkeys(range(1, 256), min_voxels)

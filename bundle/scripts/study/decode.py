@@ -20,7 +20,7 @@ from .source import Source
 
 SLACK = 2**16
 """Bytes that a compressed frame may need beside its picture: tables, comments, metadata."""
-_PATIENCE = 10
+_PATIENCE = 10  # times decode_seconds, for a machine that is busy
 _BLOCK = 2**20  # values that are widened at a time
 
 
