@@ -84,8 +84,13 @@ def unmoved(transforms: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-INTENSITY = ("RandScaleIntensityd", "RandShiftIntensityd", "RandAdjustContrastd", "RandGaussianNoised")
-INTENSITY += ("RandGaussianSmoothd",)
+INTENSITY = (
+    "RandScaleIntensityd",
+    "RandShiftIntensityd",
+    "RandAdjustContrastd",
+    "RandGaussianNoised",
+    "RandGaussianSmoothd",
+)
 DEEP_LOSS = {"loss": {"_target_": "ablation_parts.DeepLoss", "loss": RECIPE["loss"]}}
 SCRATCH_START = {"init_path": None, "learning_rate": 0.002}
 ROWS: dict[str, dict[str, Any]] = {

@@ -303,13 +303,18 @@ def test_colour_picture(tmp_path, photometric, syntax):
     np.testing.assert_allclose(image[:, 6, 3].numpy(), (10, 220, 130), atol=2)
 
 
+def write_compressed(folder):
+    """A series that only the decoder's process can unfold."""
+    datasets = classic(BIG)
+    for dataset in datasets:
+        dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
+    write(folder, datasets)
+
+
 def test_the_decoder_dies_and_the_next_case_is_read(tmp_path):
     """A crash in native code ends one case, not the run."""
     for name in ("a", "b"):
-        datasets = classic(BIG)
-        for dataset in datasets:
-            dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
-        write(tmp_path / name, datasets)
+        write_compressed(tmp_path / name)
     first, second = find_cases(tmp_path).cases
     assert_right(read_case(first))
     os.kill(WORKER.process.pid, signal.SIGSEGV)
@@ -318,10 +323,7 @@ def test_the_decoder_dies_and_the_next_case_is_read(tmp_path):
 
 
 def test_a_decoder_that_waits_for_a_busy_machine_is_no_fault_of_the_file(tmp_path):
-    datasets = classic(BIG)
-    for dataset in datasets:
-        dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
-    write(tmp_path, datasets)
+    write_compressed(tmp_path)
     case = find_cases(tmp_path).cases[0]
     assert_right(read_case(case))
     waiting = WORKER.process.pid
@@ -334,10 +336,7 @@ def test_a_decoder_that_waits_for_a_busy_machine_is_no_fault_of_the_file(tmp_pat
 
 
 def test_the_decoder_takes_too_long(tmp_path):
-    datasets = classic(BIG)
-    for dataset in datasets:
-        dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
-    write(tmp_path, datasets)
+    write_compressed(tmp_path)
     case = find_cases(tmp_path).cases[0]
     WORKER.close()
     with pytest.raises(RefusedError, match="took longer than decode_seconds"):

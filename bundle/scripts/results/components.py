@@ -40,6 +40,11 @@ class Components:
         self._component: np.ndarray = components
         self.sizes = np.bincount(self._component, np.concatenate(pieces), minlength=count).astype(np.int64)
 
+    @property
+    def largest(self) -> np.ndarray:
+        """bool, one a component: the first of those that no other exceeds."""
+        return np.arange(len(self.sizes)) == np.append(self.sizes, 0).argmax()
+
     def only(self, kept: np.ndarray) -> np.ndarray:
         """The mask of some of them.
 

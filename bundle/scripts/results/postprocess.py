@@ -67,7 +67,8 @@ class PostProcess(Transform):
         cleaned = given.astype(np.uint8)
         for piece in self.pieces:
             inside = np.isin(cleaned[0], list(piece))
-            cleaned[0][inside & ~_largest(inside)] = 0
+            components = Components(inside)
+            cleaned[0][inside & ~components.only(components.largest)] = 0
         if self.keep_largest or self.fill_holes or any(self.min_voxels.values()):
             for value, box in enumerate(ndimage.find_objects(cleaned[0]), 1):
                 if box is not None:
@@ -85,7 +86,7 @@ class PostProcess(Transform):
             components = Components(inside)
             keep = components.sizes >= max(smallest, 1)
             if value in self.keep_largest:
-                keep &= np.arange(len(keep)) == components.sizes.argmax()
+                keep &= components.largest
             part[inside & ~components.only(keep)] = 0
             inside = part == value
         if value in self.fill_holes:
@@ -112,12 +113,6 @@ class PostProcessd(MapTransform):
         for key in self.key_iterator(result):
             result[key] = self.process(result[key])
         return result
-
-
-def _largest(inside: np.ndarray) -> np.ndarray:
-    """The mask of the largest component of a mask, or of none where it is empty."""
-    components = Components(inside)
-    return components.only(np.arange(len(components.sizes)) == np.argmax([*components.sizes, 0]))
 
 
 def _values(name: str, chosen: bool | Collection[int]) -> frozenset[int]:
