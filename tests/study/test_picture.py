@@ -186,6 +186,17 @@ def test_truncated(tmp_path, suffix, keep):
         read(file)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "a.jpg: the file is empty"), (b"no picture", "a.jpg: it begins as none of PNG, JPEG, TIFF, BMP")],
+)
+def test_no_picture_at_all(tmp_path, content, message):
+    file = tmp_path / "a.jpg"
+    file.write_bytes(content)
+    with pytest.raises(RefusedError, match=message):
+        read(file)
+
+
 def test_voxel_limit(tmp_path):
     with pytest.raises(RefusedError, match="60 voxels, more than max_voxels = 59"):
         read(picture(tmp_path / "a.png"), limits=Limits(max_voxels=59))

@@ -34,7 +34,9 @@ class Limits:
     fill_nonfinite: float | None = None
 
     def check_file(self, size: int, name: str) -> None:
-        """Refuses a file of ``size`` bytes that is too large."""
+        """Refuses a file of ``size`` bytes that is empty or too large."""
+        if not size:
+            raise RefusedError(f"{name}: the file is empty; fetch it again")
         if size > self.max_file_bytes:
             raise RefusedError(
                 f"{name}: the file has {size} bytes, more than max_file_bytes = {self.max_file_bytes}; "

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from .case import Case, RefusedError
 from .decode import WORKER
@@ -15,7 +15,7 @@ from .header import shorten
 from .limits import Limits
 from .quiet import quiet
 
-_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "MPO")
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _SUFFIXES = {"PNG": (".png",), "TIFF": (".tif", ".tiff"), "BMP": (".bmp",)}
 _GREY = ("L", "LA", "La", "1", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _COLOUR = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "CMYK", "YCbCr")
@@ -52,6 +52,10 @@ def read_picture_header(file: Path, name: str, limits: Limits, *, split_pages: b
             return _check(image, file, name, limits, split_pages)
     except RefusedError:
         raise
+    except UnidentifiedImageError:
+        raise RefusedError(
+            f"{name}: it begins as none of {', '.join(_FORMATS)}; fetch it again, or save it as PNG"
+        ) from None
     except Exception as error:
         raise RefusedError(
             f"{name}: no readable picture ({type(error).__name__}); save it again as PNG"
