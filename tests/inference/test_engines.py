@@ -49,6 +49,21 @@ def test_bfloat16_gives_nearly_the_same_labels(network: MCANet) -> None:
         assert (answer.argmax(1) == network(batch).argmax(1)).float().mean() > 0.97
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("engine", ["eager", pytest.param("compiled", marks=slow)])
+@pytest.mark.parametrize("mixed_precision", [None, False])
+def test_a_gpu_gives_the_labels_of_the_cpu(
+    network: MCANet, engine: str, mixed_precision: bool | None
+) -> None:
+    opened = open_engine(copy.deepcopy(network).cuda(), engine, mixed_precision)
+    with torch.no_grad():
+        (batch,) = pictures((4, 96, 96))
+        answer = opened(batch.cuda()).cpu()
+        same = (answer.argmax(1) == network(batch).argmax(1)).float().mean()
+    assert answer.dtype == torch.float32
+    assert same > (0.999 if mixed_precision is False else 0.97)
+
+
 def test_an_ensemble_is_fused_member_by_member(network: MCANet) -> None:
     torch.manual_seed(0)
     ensemble = Ensemble([network, MCANet(3, 3).eval()])

@@ -14,7 +14,7 @@ EPOCHS, STEPS = 4, 3
 
 def train(folder: Path, break_off_in: int | None = None) -> History:
     """A training whose loss falls by the step, validated in every second epoch."""
-    trainer = Engine(lambda engine, batch: [{"loss": torch.tensor(1 / engine.state.iteration)}])
+    trainer = Engine(lambda engine, batch: {"loss": torch.tensor(1 / engine.state.iteration)})
     evaluator = Engine(lambda engine, batch: None)
     evaluator.state.best_metric = evaluator.state.best_metric_epoch = 0
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)

@@ -26,5 +26,6 @@ class AutocastInferer(SimpleInferer):
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
     ) -> torch.Tensor:
         enabled = bfloat16_is_native(inputs.device) if self.enabled is None else self.enabled
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=enabled):
-            return super().__call__(inputs, network, *args, **kwargs).float()
+        plain = inputs.as_subclass(torch.Tensor)  # MONAI's MetaTensor passes every operation through Python
+        with torch.autocast(plain.device.type, torch.bfloat16, enabled=enabled):
+            return super().__call__(plain, network, *args, **kwargs).float()

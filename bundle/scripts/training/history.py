@@ -60,7 +60,7 @@ class History:
         self.started, self.losses = time.perf_counter(), []
 
     def _add(self, engine: Engine) -> None:
-        self.losses.append(float(vars(engine.state)["output"][0][CommonKeys.LOSS]))
+        self.losses.append(float(vars(engine.state)["output"][CommonKeys.LOSS]))
 
     def _end(self, engine: Engine) -> None:
         finite = [loss for loss in self.losses if math.isfinite(loss)]
