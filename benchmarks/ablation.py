@@ -1,6 +1,6 @@
 """What each part of the training recipe, and of the network, is worth.
 
-    python benchmarks/ablation.py DATA [--task nuclei] [--steps 240] [--seeds 0 1] [--rows "no noise" …]
+    python benchmarks/ablation.py DATA [--task nuclei] [--cases 8] [--steps 240] [--seeds 0 1] [--rows "no noise" …]
 
 Each row changes one thing in the recipe of `train.json`, and trains a short while on few cases: 12 hippocampi at 1 mm,
 in one plane and patches of 64 × 64, from the cardiac weights; or 40 pictures of nuclei, in patches of 128 × 128, from
@@ -93,6 +93,8 @@ INTENSITY = (
 )
 DEEP_LOSS = {"loss": {"_target_": "ablation_parts.DeepLoss", "loss": RECIPE["loss"]}}
 SCRATCH_START = {"init_path": None, "learning_rate": 0.002}
+NO_AVERAGE = {"ema#momentum": 0.999, "ema#momentum_warmup": 0.99}
+HALF_WAY = {"steps": "$2 * @train#trainer#max_epochs * len(@train#dataloader)"}  # of the learning rate's fall
 ROWS: dict[str, dict[str, Any]] = {
     SHIPPED: {},
     "no change of shape or intensity, mirrored only": unmoved(without(*INTENSITY)["train#random_transforms"]),
@@ -106,7 +108,9 @@ ROWS: dict[str, dict[str, Any]] = {
     "draws anywhere, not on labels": {"foreground": 0.0},
     "cross-entropy alone": {"loss#lambda_dice": 0.0},
     "Dice alone": {"loss#lambda_ce": 0.0},
-    "no running average": {"ema#momentum": 0.999, "ema#momentum_warmup": 0.99},
+    "no running average": NO_AVERAGE,
+    "stopped half-way": HALF_WAY,
+    "stopped half-way, no running average": HALF_WAY | NO_AVERAGE,
     "no dropout, no stochastic depth": {"network_def#dropout": 0.0, "network_def#drop_path": 0.0},
     "decoder no faster than encoder": {"head_multiplier": 1.0},
     "AdamW's eps at PyTorch's 1e-8": {"optimizer#eps": 1e-8},
@@ -124,19 +128,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--task", default="hippocampus", choices=list(SETTINGS))
+    parser.add_argument("--cases", type=int, help="to train on, of the training part")
     parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
     arguments = parser.parse_args()
     setting = SETTINGS[arguments.task]
-    epochs = arguments.steps * BATCH // setting.cases
-    cases = f"$training.open_datalist(@dataset_dir, 'training')[:{setting.cases}]"
+    number = arguments.cases or setting.cases
+    epochs = arguments.steps * BATCH // number
+    cases = f"$training.open_datalist(@dataset_dir, 'training')[:{number}]"
     base = SHARED | setting.settings | {"train#dataset#data": cases}
     found: dict[str, list[tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for seed in arguments.seeds:
-            for number, row in enumerate(arguments.rows):
-                path = Path(folder) / str(seed) / str(number)
+            for place, row in enumerate(arguments.rows):
+                path = Path(folder) / str(seed) / str(place)
                 bundle = Bundle(arguments.data.absolute(), arguments.task, base | ROWS[row], path)
                 dice, _ = bundle.train("trained", epochs, seed=seed)
                 other = bundle.measure("trained", **setting.measured)[0]
