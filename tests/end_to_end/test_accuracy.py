@@ -48,7 +48,7 @@ def test_mean_dice_on_unseen_volumes_of_either_side(side: str, tmp_path: Path) -
         dice = [float(row["mean"]) for row in csv.DictReader(file)]
     assert len(dice) == 34
     print(f"{side}: mean Dice {np.mean(dice):.4f}")
-    assert np.mean(dice) >= 0.88  # the shipped weights reach 0.888 and 0.887
+    assert np.mean(dice) >= 0.885  # the shipped weights reach 0.891 and 0.892
 
 
 def test_the_recorded_split_is_the_one_that_is_cut() -> None:
