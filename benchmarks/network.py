@@ -1,14 +1,13 @@
 """Time of one picture through the network: ours under every engine, the straight implementation, the peers.
 
-    python benchmarks/network.py [--size 256] [--batch 8] [--rounds 7] [--engines eager openvino …]
+    python benchmarks/network.py [--size 256] [--batch 8] [--rounds 7] [--engines eager openvino …] [--device cuda]
 
 All run in one process, in turns, so that a busy machine slows them alike. Prints a Markdown table, ratios first.
-bfloat16 rows come where the CPU has it natively. Run it on a machine that does nothing else.
+bfloat16 rows come where the device has it natively. Run it on a machine that does nothing else.
 """
 
 import argparse
 import copy
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -18,20 +17,20 @@ import torch.nn as nn
 from mcanet.scripts.inference import open_engine
 from mcanet.scripts.networks import MCANet
 from mcanet.scripts.precision import bfloat16_is_native
-from peers import PEERS
+from peers import PEERS, name_of, wait_for
 from straight import StraightMCANet
 
 CHANNELS, CLASSES = 3, 3
 REFERENCE = "straight implementation, float32"
 
 
-def contestants(engines: list[str]) -> Iterator[tuple[str, Callable[[], nn.Module]]]:
+def contestants(engines: list[str], device: torch.device) -> Iterator[tuple[str, Callable[[], nn.Module]]]:
     """(name, what builds it) of each row."""
     torch.manual_seed(0)
-    ours = MCANet(CHANNELS, CLASSES).eval()
+    ours = MCANet(CHANNELS, CLASSES).eval().to(device)
     yield REFERENCE, lambda: StraightMCANet(copy.deepcopy(ours)).eval()
-    precisions = [False, *([True] if bfloat16_is_native(torch.device("cpu")) else [])]
-    unet = PEERS["MONAI UNet"](CHANNELS, CLASSES).eval()
+    precisions = [False, *([True] if bfloat16_is_native(device) else [])]
+    unet = PEERS["MONAI UNet"](CHANNELS, CLASSES).eval().to(device)
     for lower in precisions:
         kind = "bfloat16" if lower else "float32"
         for engine in engines:
@@ -41,7 +40,8 @@ def contestants(engines: list[str]) -> Iterator[tuple[str, Callable[[], nn.Modul
                 build = _engine(network, engine, lower)
                 yield f"{name}, {engine}, {kind}", build
         for name in ("DynUNet", "SegResNet", "SwinUNETR"):
-            yield f"{name}, eager, {kind}", _engine(PEERS[name](CHANNELS, CLASSES).eval(), "eager", lower)
+            network = PEERS[name](CHANNELS, CLASSES).eval().to(device)
+            yield f"{name}, eager, {kind}", _engine(network, "eager", lower)
 
 
 def _engine(network: nn.Module, engine: str, lower: bool) -> Callable[[], nn.Module]:
@@ -56,6 +56,7 @@ def measure(networks: dict[str, nn.Module], batch: torch.Tensor, rounds: int) ->
         for name, network in networks.items():
             start = time.perf_counter()
             network(batch)
+            wait_for(batch.device)
             milliseconds = 1000 * (time.perf_counter() - start) / len(batch)
             if number > 0:
                 times[name].append(milliseconds)
@@ -80,19 +81,20 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--engines", nargs="+", default=["eager", "compiled", "openvino", "onnxruntime"])
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     arguments = parser.parse_args()
     built, parameters = {}, {}
-    for name, build in contestants(arguments.engines):
+    for name, build in contestants(arguments.engines, arguments.device):
         built[name] = build()
         family = name.split(",")[0]
-        size = sum(p.numel() for p in PEERS.get(family, PEERS["MCANet tiny"])(CHANNELS, CLASSES).parameters())
-        parameters[name] = size
-    batch = torch.randn(arguments.batch, CHANNELS, arguments.size, arguments.size)
+        peer = PEERS.get(family, PEERS["MCANet tiny"])(CHANNELS, CLASSES)
+        parameters[name] = sum(p.numel() for p in peer.parameters())
+    size = (arguments.batch, CHANNELS, arguments.size, arguments.size)
+    batch = torch.randn(size, device=arguments.device)
     with torch.inference_mode():
         times = measure(built, batch, arguments.rounds)
-    threads, version = torch.get_num_threads(), torch.__version__
     print(
-        f"{platform.machine()}, {threads} threads, PyTorch {version}, batch {arguments.batch} of "
+        f"{name_of(arguments.device)}, PyTorch {torch.__version__}, batch {arguments.batch} of "
         f"{CHANNELS} x {arguments.size} x {arguments.size}, {arguments.rounds} rounds\n"
     )
     print("\n".join(table(times, parameters)))

@@ -1,7 +1,9 @@
-"""The networks that the benchmarks compare, each as its users would build it for a 2D task."""
+"""The networks that the benchmarks compare, each as its users would build it for a 2D task, and what they run on."""
 
+import platform
 from collections.abc import Callable
 
+import torch
 import torch.nn as nn
 from mcanet.scripts.networks import MCANet
 from monai.networks.nets import DynUNet, SegResNet, SwinUNETR, UNet
@@ -23,3 +25,16 @@ PEERS: dict[str, Callable[[int, int], nn.Module]] = {
     "SegResNet": lambda c_in, c_out: SegResNet(2, 32, c_in, c_out),
     "SwinUNETR": lambda c_in, c_out: SwinUNETR(c_in, c_out, feature_size=24, spatial_dims=2),
 }
+
+
+def name_of(device: torch.device) -> str:
+    """The device, for a table's heading."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until a GPU has done what it was asked; a CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
