@@ -1,10 +1,11 @@
-"""Whether waiting threads spin or sleep, as OpenMP itself tells it to a command."""
+"""Whether waiting threads spin or sleep, as OpenMP itself tells it to a command; how many processes load batches."""
 
 import os
 import subprocess
 import sys
 
 import pytest
+from mcanet.scripts.cores import MOST_LOADERS, loader_processes
 
 SLEEPS = "GOMP_SPINCOUNT = '0'"
 CODE = """
@@ -42,3 +43,21 @@ def told(busy: float, **variables: str) -> str:
 )
 def test_threads_sleep_only_where_others_work(busy: float, variables: dict[str, str], sleeps: bool) -> None:
     assert (SLEEPS in told(busy, **variables)) == sleeps
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "processes", "loaders"),
+    [
+        ("cpu", 16, 1, 1),
+        ("cuda", 9, 1, 8),
+        ("cuda:1", 64, 8, 7),
+        ("cuda", 64, 1, MOST_LOADERS),
+        ("cuda", 1, 1, 1),
+    ],
+)
+def test_a_gpu_is_fed_by_its_share_of_the_cores(
+    device: str, cores: int, processes: int, loaders: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    assert loader_processes(device) == loaders

@@ -1,5 +1,6 @@
 """Training: which cases, which slices of them, at which rates."""
 
+from ..cores import loader_processes
 from .autocast import AutocastInferer
 from .checkpoints import Checkpoints, SaveBest, save_unvalidated
 from .datalist import labelled_datalist
@@ -29,6 +30,7 @@ __all__ = [
     "SeedDraws",
     "WeightAverage",
     "labelled_datalist",
+    "loader_processes",
     "one_channel",
     "open_datalist",
     "open_dataset",
