@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from ignite.engine import Engine, Events
-from mcanet.scripts.training import Checkpoints, History, RunProgress
+from mcanet.scripts.training import Checkpoints, History, KeepLoss, RunProgress
+from monai.engines import SupervisedTrainer
+from monai.handlers import from_engine
 from PIL import Image
 
 EPOCHS, STEPS = 4, 3
@@ -14,7 +16,7 @@ EPOCHS, STEPS = 4, 3
 
 def train(folder: Path, break_off_in: int | None = None) -> History:
     """A training whose loss falls by the step, validated in every second epoch."""
-    trainer = Engine(lambda engine, batch: {"loss": torch.tensor(1 / engine.state.iteration)})
+    trainer = Engine(lambda engine, batch: [{"loss": torch.tensor(1 / engine.state.iteration)}])
     evaluator = Engine(lambda engine, batch: None)
     evaluator.state.best_metric = evaluator.state.best_metric_epoch = 0
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
@@ -69,3 +71,22 @@ def test_a_training_that_goes_on_has_one_history_and_a_bar_over_what_is_left(
     bar = capfd.readouterr().err
     assert "epoch 3 of 4:  50%" in bar
     assert f"{EPOCHS * STEPS}/{EPOCHS * STEPS}" in bar
+
+
+def test_of_a_step_only_its_loss_is_kept_as_handlers_of_monai_read_it() -> None:
+    network = torch.nn.Conv2d(1, 1, 1)
+    trainer = SupervisedTrainer(
+        device="cpu",
+        max_epochs=1,
+        train_data_loader=[{"image": torch.ones(2, 1, 4, 4), "label": torch.ones(2, 1, 4, 4)}],
+        network=network,
+        optimizer=torch.optim.SGD(network.parameters(), lr=0.1),
+        loss_function=torch.nn.MSELoss(),
+        decollate=False,
+        train_handlers=[KeepLoss()],
+    )
+    trainer.run()
+    loss = from_engine("loss", first=True)(trainer.state.output)
+    assert loss.ndim == 0
+    assert not loss.requires_grad
+    assert list(trainer.state.output[0]) == ["loss"]

@@ -6,7 +6,7 @@ from .checkpoints import Checkpoints, SaveBest, save_unvalidated
 from .datalist import labelled_datalist
 from .draws import SeedDraws
 from .finite import OnlyFinite
-from .history import History, RunProgress
+from .history import History, KeepLoss, RunProgress
 from .layouts import Layout, Pair, read_layout
 from .map_labels import MapLabelsd, one_channel
 from .parameter_groups import parameter_groups
@@ -19,6 +19,7 @@ __all__ = [
     "AutocastInferer",
     "Checkpoints",
     "History",
+    "KeepLoss",
     "Layout",
     "MapLabelsd",
     "NameRefused",

@@ -44,7 +44,7 @@ class OnlyFinite:
         gradients = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
         if torch.nn.utils.get_total_norm(gradients).isfinite():
             return
-        loss = float(vars(engine.state)["output"][CommonKeys.LOSS])
+        loss = float(vars(engine.state)["output"][CommonKeys.LOSS].detach())
         what = f"epoch {engine.state.epoch}, a gradient is not finite (loss {loss}); cases {cases_of(engine.state.batch)}"
         if not self.skip:
             raise SystemExit(

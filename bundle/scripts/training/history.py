@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
+from monai.engines.utils import IterationEvents
 from monai.utils import CommonKeys
 from torch.optim import Optimizer
 from tqdm import tqdm
@@ -60,7 +61,7 @@ class History:
         self.started, self.losses = time.perf_counter(), []
 
     def _add(self, engine: Engine) -> None:
-        self.losses.append(float(vars(engine.state)["output"][CommonKeys.LOSS]))
+        self.losses.append(float(vars(engine.state)["output"][0][CommonKeys.LOSS]))
 
     def _end(self, engine: Engine) -> None:
         finite = [loss for loss in self.losses if math.isfinite(loss)]
@@ -83,6 +84,22 @@ class History:
 
     def _report(self, engine: Engine) -> None:
         write_report(self.folder, self.rows, self.facts)
+
+
+class KeepLoss:
+    """Ignite handler of a MONAI trainer: of a step only the loss is kept, in the form that MONAI's handlers read.
+
+    MONAI's ``decollate`` does that by taking the batch apart picture by picture, which a GPU waits for.
+    """
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer that does not decollate."""
+        engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Drop pictures and logits."""
+        state = vars(engine.state)
+        state["output"] = [{CommonKeys.LOSS: state["output"][CommonKeys.LOSS].detach()}]
 
 
 class RunProgress:
