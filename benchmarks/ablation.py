@@ -11,6 +11,7 @@ to right, a side that the data do not show, or of the nuclei of the test part.
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import tempfile
@@ -94,7 +95,8 @@ INTENSITY = (
 DEEP_LOSS = {"loss": {"_target_": "ablation_parts.DeepLoss", "loss": RECIPE["loss"]}}
 SCRATCH_START = {"init_path": None, "learning_rate": 0.002}
 NO_AVERAGE = {"ema#momentum": 0.999, "ema#momentum_warmup": 0.99}
-HALF_WAY = {"steps": "$2 * @train#trainer#max_epochs * len(@train#dataloader)"}  # of the learning rate's fall
+# the first half of a training twice as long, whose schedule and average's momentum it has
+HALF_WAY = {"steps": "$2 * @train#trainer#max_epochs * len(@train#dataloader)"}
 ROWS: dict[str, dict[str, Any]] = {
     SHIPPED: {},
     "no change of shape or intensity, mirrored only": unmoved(without(*INTENSITY)["train#random_transforms"]),
@@ -135,7 +137,7 @@ def main() -> None:
     arguments = parser.parse_args()
     setting = SETTINGS[arguments.task]
     number = arguments.cases or setting.cases
-    epochs = arguments.steps * BATCH // number
+    epochs = max(1, arguments.steps // math.ceil(number / BATCH))
     cases = f"$training.open_datalist(@dataset_dir, 'training')[:{number}]"
     base = SHARED | setting.settings | {"train#dataset#data": cases}
     found: dict[str, list[tuple[float, float]]] = {}

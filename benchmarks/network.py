@@ -80,11 +80,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--engines", nargs="+", default=["eager", "compiled", "openvino", "onnxruntime"])
+    parser.add_argument("--engines", nargs="+", help="all that the device has, unless told otherwise")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     arguments = parser.parse_args()
+    engines = ["eager", "compiled", *(["openvino", "onnxruntime"] if arguments.device.type == "cpu" else [])]
     built, parameters = {}, {}
-    for name, build in contestants(arguments.engines, arguments.device):
+    for name, build in contestants(arguments.engines or engines, arguments.device):
         built[name] = build()
         family = name.split(",")[0]
         peer = PEERS.get(family, PEERS["MCANet tiny"])(CHANNELS, CLASSES)

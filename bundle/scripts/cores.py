@@ -1,5 +1,6 @@
 """Processes beside this one, and threads that are good neighbours to them."""
 
+import multiprocessing
 import os
 
 BUSY_PER_CENT = 25.0  # of all cores
@@ -28,12 +29,14 @@ def loader_processes(device: str) -> int:
     On a CPU the network needs the cores itself.
 
     Args:
-        device: that trains, as ``str(torch.device)`` gives it.
+        device: the one that trains, as ``str(torch.device)`` gives it.
     """
     if not device.startswith("cuda"):
         return 1
-    # Windows and macOS know no affinity
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+    if method != "fork":
+        return 1  # each would import PyTorch and be handed the cases
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     share = cores // int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
     return max(1, min(MOST_LOADERS, share - 1))
 

@@ -188,7 +188,7 @@ def test_truncated(tmp_path, suffix, keep):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "a.jpg: the file is empty"), (b"no picture", "a.jpg: it begins as none of PNG, JPEG, TIFF, BMP")],
+    [(b"", "a.jpg: the file is empty"), (b"no picture", "a.jpg: no readable PNG, JPEG, TIFF, BMP")],
 )
 def test_no_picture_at_all(tmp_path, content, message):
     file = tmp_path / "a.jpg"

@@ -203,4 +203,4 @@ def _spread_over_channels(weight: torch.Tensor, in_channels: int) -> torch.Tenso
     """A convolution's weight (O, I, h, w) for another number of input channels."""
     if weight.shape[1] == in_channels:
         return weight
-    return weight.sum(1, keepdim=True).repeat(1, in_channels, 1, 1) / in_channels
+    return weight.float().sum(1, keepdim=True).repeat(1, in_channels, 1, 1) / in_channels

@@ -54,7 +54,7 @@ def read_picture_header(file: Path, name: str, limits: Limits, *, split_pages: b
         raise
     except UnidentifiedImageError:
         raise RefusedError(
-            f"{name}: it begins as none of {', '.join(_FORMATS)}; fetch it again, or save it as PNG"
+            f"{name}: no readable {', '.join(_FORMATS)}: of another format, or damaged; fetch it again, or save it as PNG"
         ) from None
     except Exception as error:
         raise RefusedError(
