@@ -1,12 +1,12 @@
 """What each part of the training recipe, and of the network, is worth.
 
-    python benchmarks/ablation.py DATA [--task nuclei] [--cases 8] [--steps 240] [--seeds 0 1] [--rows "no noise" …]
+    python benchmarks/ablation.py DATA [--task nuclei|cardiac] [--cases 8] [--steps 240] [--seeds 0 1] [--rows "no noise" …]
 
 Each row changes one thing in the recipe of `train.json`, and trains a short while on few cases: 12 hippocampi at 1 mm,
-in one plane and patches of 64 × 64, from the cardiac weights; or 40 pictures of nuclei, in patches of 128 × 128, from
-the hippocampus weights. The rows of the network train from scratch. All rows of a seed see the same cases in the same
-order. Dice is of the validation part, which does not train; the last column is of the same hippocampi mirrored left
-to right, a side that the data do not show, or of the nuclei of the test part.
+in one plane and patches of 64 × 64, from the cardiac weights; or, from the hippocampus weights, 40 pictures of nuclei
+in patches of 128 × 128, or 12 hearts at every second pixel in patches of 80 × 80. The rows of the network train from
+scratch. All rows of a seed see the same cases in the same order. Dice is of the validation part, which does not train;
+the last column is of the same hippocampi mirrored left to right, a side that the data do not show, or of the test part.
 """
 
 import argparse
@@ -43,6 +43,9 @@ SETTINGS = {
         {"planes": [2], "spacing": 1.0, "roi_size": [64, 64], "init_path": str(MODELS / "tasks" / "cardiac.pt")},
         "mirrored",
         {"subset": "validation", "preprocessing#transforms#2#axcodes": "LAS"},  # the network sees the other side
+    ),
+    "cardiac": Setting(
+        12, {"spacing": 2.0, "roi_size": [80, 80], "init_path": str(MODELS / "model.pt")}, "test part", {"subset": "test"}
     ),
     "nuclei": Setting(
         40, {"roi_size": [128, 128], "init_path": str(MODELS / "model.pt"), "flips": []}, "test part", {"subset": "test"}
