@@ -30,7 +30,7 @@ def pictures(*sizes: tuple[int, int, int]) -> list[torch.Tensor]:
 def test_labels_of_any_batch_and_size_equal_the_networks(network: MCANet, engine: str) -> None:
     if engine in ("openvino", "onnxruntime"):
         pytest.importorskip(engine)
-    opened = open_engine(copy.deepcopy(network), engine)
+    opened = open_engine(copy.deepcopy(network), engine, mixed_precision=False)
     with torch.no_grad():
         for batch in pictures((5, 96, 96), (1, 96, 96), (2, 320, 480), (3, 75, 41)):
             expected, answer = network(batch), opened(batch)
@@ -70,7 +70,10 @@ def test_an_ensemble_is_fused_member_by_member(network: MCANet) -> None:
     with torch.no_grad():
         (batch,) = pictures((2, 64, 64))
         torch.testing.assert_close(
-            open_engine(copy.deepcopy(ensemble))(batch), ensemble(batch), rtol=0, atol=1e-3
+            open_engine(copy.deepcopy(ensemble), mixed_precision=False)(batch),
+            ensemble(batch),
+            rtol=0,
+            atol=1e-3,
         )
 
 
