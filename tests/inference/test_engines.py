@@ -32,7 +32,10 @@ def test_labels_of_any_batch_and_size_equal_the_networks(network: MCANet, engine
         pytest.importorskip(engine)
     opened = open_engine(copy.deepcopy(network), engine, mixed_precision=False)
     with torch.no_grad():
-        for batch in pictures((5, 96, 96), (1, 96, 96), (2, 320, 480), (3, 75, 41)):
+        # five sizes: more than have a program each
+        for batch in pictures(
+            (5, 96, 96), (1, 96, 96), (2, 320, 480), (3, 75, 41), (1, 64, 64), (2, 100, 76)
+        ):
             expected, answer = network(batch), opened(batch)
             assert answer.dtype == torch.float32
             torch.testing.assert_close(answer, expected, rtol=0, atol=1e-3)
