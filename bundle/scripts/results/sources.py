@@ -1,8 +1,6 @@
 """The DICOM instances that a mask was made from: what a SEG or SR takes over from them and refers to."""
 
-import logging
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -17,6 +15,7 @@ from pydicom.uid import CTImageStorage, MRImageStorage, PositronEmissionTomograp
 from pydicom.valuerep import DA, DT, TM, format_number_as_ds
 
 from ..study.case import Case
+from ..study.quiet import quiet
 
 LPS = np.diag([-1.0, -1.0, 1.0])
 _GEOMETRY = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness")
@@ -67,11 +66,8 @@ def discreet(what: str) -> Iterator[None]:
     Raises:
         RuntimeError: in place of any error other than ours and the disk's.
     """
-    logger = logging.getLogger("pydicom")
-    disabled, logger.disabled = logger.disabled, True
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             yield
     except (OSError, MemoryError, SourceError):
         raise
@@ -80,8 +76,6 @@ def discreet(what: str) -> Iterator[None]:
             f"{what} could not be made from the headers of the series ({type(error).__name__}): check them "
             "with a validator such as dciodvfy, or run with seg off"
         ) from None
-    finally:
-        logger.disabled = disabled
 
 
 @dataclass(frozen=True)
