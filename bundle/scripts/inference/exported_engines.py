@@ -22,8 +22,11 @@ def open_openvino(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     """
     openvino = _extra("openvino")
     _keep_layout(network)
-    example, free = _example(network)
-    graph = openvino.convert_model(torch.export.export(network, example, dynamic_shapes=free))
+    example, _ = _example(network)
+    with torch.no_grad():  # traced, for an export takes ten seconds more
+        graph = openvino.convert_model(
+            torch.jit.trace(network, example, check_trace=False), example_input=example
+        )
     precision = "bf16" if dtype == torch.bfloat16 else "f32"
     hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
     return OpenVINO(openvino, graph, hints)

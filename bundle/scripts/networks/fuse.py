@@ -119,7 +119,7 @@ def attend_by_scores(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
         torch.linalg.vector_norm(t, dim=-1, keepdim=True).clamp_min(1e-12) for t in (query, key)
     )
     scores = (query @ key.transpose(-2, -1)) / (query_norm * key_norm.transpose(-2, -1))
-    return torch.addcdiv(scores.softmax(-1) @ key, query, query_norm)
+    return scores.softmax(-1) @ key + query / query_norm
 
 
 def _as_affine(norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:

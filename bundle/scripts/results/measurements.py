@@ -1,6 +1,6 @@
 """What is measured of every label: size, intensity, place, parts, and whether it is cut off."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,9 @@ Measurement = dict[str, Any]
 _CHUNK = 2**20  # values, so that a large label takes no memory to speak of
 
 
-def measure(labels: Any, image: Any, table: Sequence[Label]) -> list[Measurement]:
+def measure(
+    labels: Any, image: Any, table: Sequence[Label], each: Callable[..., Iterable[Measurement]] = map
+) -> list[Measurement]:
     """Measure every label of the table, present or not.
 
     Args:
@@ -47,6 +49,7 @@ def measure(labels: Any, image: Any, table: Sequence[Label]) -> list[Measurement
         image: MetaTensor (C, X, Y, Z) with a RAS affine, or a picture (C, X, Y), as it was read. Several
             channels are averaged before the intensity is measured.
         table: the labels that the mask may hold.
+        each: ``map``, or that of an executor whose threads share the labels.
 
     Returns:
         One row a label, with the keys of ``COLUMNS``. Volumes are in ml, places in patient RAS mm (``space``
@@ -66,7 +69,7 @@ def measure(labels: Any, image: Any, table: Sequence[Label]) -> list[Measurement
         raise ValueError(f"the mask holds the values {undescribed}, which the label table does not describe")
     affine = affine_of(image) if mask.ndim == 3 else None
     boxes += [None] * (255 - len(boxes))
-    return [_row(label, boxes[label.value - 1], mask, intensity, affine) for label in table]
+    return list(each(lambda label: _row(label, boxes[label.value - 1], mask, intensity, affine), table))
 
 
 def _row(
@@ -99,14 +102,17 @@ def _row(
 
 def _intensity(values: Sequence[np.ndarray], inside: np.ndarray) -> Measurement:
     """Mean, standard deviation (of the population) and range of the finite values inside."""
-    count, total, low, high = 0, 0.0, np.inf, -np.inf
+    count, mean, squares, low, high = 0, 0.0, 0.0, np.inf, -np.inf
     for part in _parts(values, inside):
-        count, total = count + part.size, total + float(part.sum(dtype=np.float64))
         low, high = min(low, float(part.min())), max(high, float(part.max()))
+        # the squares about the mean of two parts, from those of each (Chan, Golub, LeVeque 1979)
+        own = float(part.mean(dtype=np.float64))
+        squares += float(np.square(part - own, dtype=np.float64).sum())
+        squares += (own - mean) ** 2 * count * part.size / (count + part.size)
+        count += part.size
+        mean += (own - mean) * part.size / count
     if not count:
         return {}
-    mean = total / count
-    squares = sum(float(np.square(part - mean, dtype=np.float64).sum()) for part in _parts(values, inside))
     return {
         "mean": rounded(mean),
         "std": rounded((squares / count) ** 0.5),
@@ -133,10 +139,11 @@ def _place(inside: np.ndarray, origin: np.ndarray, affine: np.ndarray | None) ->
     """Centroid and bounding box, in patient mm or, without an affine, in px."""
     linear = np.eye(inside.ndim) if affine is None else affine[:3, :3]
     offset = linear @ origin + (0 if affine is None else affine[:3, 3])
-    profiles = [
-        inside.sum(axis=tuple(other for other in range(inside.ndim) if other != axis), dtype=np.int64)
-        for axis in range(inside.ndim)
-    ]
+    across = np.zeros(inside.shape[1:], np.int64)
+    for plane in inside:
+        across += plane
+    profiles = [np.array([np.count_nonzero(plane) for plane in inside])]
+    profiles += [across.sum(axis=tuple({*range(across.ndim)} - {axis})) for axis in range(across.ndim)]
     centre = np.array([np.average(np.arange(len(profile)), weights=profile) for profile in profiles])
     ends = _line_ends(inside) @ linear.T + offset
     place: Measurement = {}
@@ -152,11 +159,13 @@ def _line_ends(inside: np.ndarray) -> np.ndarray:
 
     A linear function of the index, such as a patient coordinate, has its extremes among them.
     """
-    lines = np.nonzero(inside.any(axis=0))
-    along = np.moveaxis(inside, 0, -1)[lines].T
-    first = along.argmax(axis=0)
-    last = len(along) - 1 - along[::-1].argmax(axis=0)
-    return np.concatenate([np.stack([end, *lines], axis=1) for end in (first, last)])
+    first, last = np.full((2, *inside.shape[1:]), -1)
+    for index, plane in enumerate(inside):
+        np.copyto(last, index, where=plane)
+    for index in reversed(range(len(inside))):
+        np.copyto(first, index, where=inside[index])
+    lines = np.nonzero(last >= 0)
+    return np.concatenate([np.stack([end[lines], *lines], axis=1) for end in (first, last)])
 
 
 def rounded(value: float | None) -> float | None:

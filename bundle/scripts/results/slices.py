@@ -55,7 +55,9 @@ def slice_sheet(image: Any, labels: Any, table: Sequence[Label]) -> dict[str, An
         picture, outline = _jpeg(_sheet(grey)), _png(_sheet(found), table)
         if (len(picture) <= _IMAGE_BYTES and len(outline) <= _MASK_BYTES) or max(size) <= 48:
             break
-        size = max(1, round(size[0] * 0.75)), max(1, round(size[1] * 0.75))
+        kept = min(1.0, _IMAGE_BYTES / len(picture), _MASK_BYTES / len(outline))  # of the pixels, about
+        smaller = min(0.75, kept**0.5)
+        size = max(1, round(size[0] * smaller)), max(1, round(size[1] * smaller))
         grey = [_resized(tile, size, smooth=True) for tile in grey]
         found = [_resized(tile, size, smooth=False) for tile in found]
     return {

@@ -1,7 +1,9 @@
 """Everything that is written of one case, in its own folder, whole or not at all."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +20,9 @@ from .segframes import slices_first
 from .staging import case_folder, explained, staged
 
 SegKind = Literal["binary", "labelmap", "off"]
+SEG = "segmentation.dcm"
+_MOST_THREADS = 4
+_VOXELS_AT_ONCE = 2**27
 
 
 class ResultsWriter:
@@ -111,86 +116,101 @@ class ResultsWriter:
             "version": __version__,
             "seconds": round(seconds, 3),
             "warnings": list(warnings),
-            "labels": [
-                row | {"agreement": rounded((agreement or {}).get(row["label"]))}
-                for row in measure(labels, image, self.labels)
-            ],
         }
-        with staged(folder) as partial:
-            names = self._write_files(partial, case, image, labels, account)
-            if uncertainty is not None:
-                names.append(self._write_uncertainty(partial, image, uncertainty))
+        mask = as_labels(labels, image.ndim - 1)
+        if mask.ndim == 3:
+            mask = slices_first(mask).transpose(2, 1, 0)  # what follows goes slice by slice
+        with staged(folder) as partial, ThreadPoolExecutor(_threads(mask.size)) as pool:
+            writing = {
+                name: pool.submit(write, partial / name)
+                for name, write in self._files(case, image, mask, uncertainty).items()
+            }
+            rows = measure(labels, image, self.labels, pool.map)
+            for file in writing.values():
+                file.result()
+            names = [name for name in writing if name != SHEET]
+            account["labels"] = [
+                row | {"agreement": rounded((agreement or {}).get(row["label"]))} for row in rows
+            ]
+            names.append("measurements.json")
+            _write_json(account, partial / names[-1], indent=1)
+            if self.sr and SEG in names:
+                names.append("measurements.dcm")
+                self._write_sr(rows, case, affine_of(image), mask.shape, partial / SEG, partial / names[-1])
             if self._manifest and folder.exists():
                 self._manifest.forget(case.case_id)
         return tuple(f"{case.case_id}/{name}" for name in names)
 
-    def _write_files(
-        self, folder: Path, case: Case, image: Any, labels: Any, account: Mapping[str, Any]
-    ) -> list[str]:
+    def _files(
+        self, case: Case, image: Any, mask: np.ndarray, uncertainty: Any
+    ) -> dict[str, Callable[[Path], None]]:
+        """What writes each file of a case, by its name; none needs another."""
+        from .agreement import write_uncertainty
         from .preview import preview
         from .slices import slice_sheet
 
-        mask = as_labels(labels, image.ndim - 1)
-        picture = mask.ndim == 2
-        if not picture:
-            mask = slices_first(mask).transpose(2, 1, 0)  # what follows goes slice by slice
-        names = ["segmentation.png" if picture else "segmentation.nii.gz"]
-        if picture:
-            write_picture(mask, folder / names[0])
-        else:
-            write_nifti(mask, affine_of(image), folder / names[0], code=_nifti_code(image))
-        if case.kind == "dicom" and not picture and self.seg != "off":
-            names += self._write_dicom(folder, case, affine_of(image), mask, account["labels"])
-        preview(image, mask[None], self.labels, folder / "preview.png")
-        _write_json(account, folder / "measurements.json", indent=1)
-        _write_json(slice_sheet(image, mask[None], self.labels), folder / SHEET)
-        names += ["preview.png", "measurements.json"]
+        picture, code = mask.ndim == 2, _nifti_code(image)
+        affine = None if picture else affine_of(image)
+        suffix = ".png" if picture else ".nii.gz"
+        files: dict[str, Callable[[Path], None]] = {
+            f"segmentation{suffix}": lambda path: (
+                write_picture(mask, path) if affine is None else write_nifti(mask, affine, path, code=code)
+            )
+        }
+        if case.kind == "dicom" and affine is not None and self.seg != "off":
+            files[SEG] = lambda path: self._write_seg(mask, case, affine, path)
+        files["preview.png"] = lambda path: preview(image, mask[None], self.labels, path)
+        files[SHEET] = lambda path: _write_json(slice_sheet(image, mask[None], self.labels), path)
         if self.save_image:
-            names.append("image.png" if picture else "image.nii.gz")
-            write_image(image, folder / names[-1], code=_nifti_code(image))
-        return names
+            files[f"image{suffix}"] = lambda path: write_image(image, path, code=code)
+        if uncertainty is not None:
+            files[f"uncertainty{suffix}"] = lambda path: write_uncertainty(
+                uncertainty, affine, path, code=code
+            )
+        return files
 
-    def _write_dicom(
-        self, folder: Path, case: Case, affine: np.ndarray, mask: np.ndarray, rows: Sequence[Measurement]
-    ) -> list[str]:
+    def _write_seg(self, mask: np.ndarray, case: Case, affine: np.ndarray, path: Path) -> None:
         from .seg import write_seg
 
-        names = ["segmentation.dcm"]
         write_seg(
             mask[None],
             case,
             self.labels,
-            folder / names[0],
+            path,
             affine=affine,
             labelmap=self.seg == "labelmap",
             all_slices=self.seg_all_slices,
             deidentify=self.deidentify,
             model_sha256=self.model_sha256,
         )
-        if self.sr:
-            from .sr import write_sr
 
-            names.append("measurements.dcm")
-            write_sr(
-                rows,
-                case,
-                self.labels,
-                folder / names[0],
-                folder / names[1],
-                affine=affine,
-                shape=mask.shape,
-                deidentify=self.deidentify,
-                model_sha256=self.model_sha256,
-            )
-        return names
+    def _write_sr(
+        self,
+        rows: Sequence[Measurement],
+        case: Case,
+        affine: np.ndarray,
+        shape: Sequence[int],
+        seg: Path,
+        path: Path,
+    ) -> None:
+        from .sr import write_sr
 
-    def _write_uncertainty(self, folder: Path, image: Any, uncertainty: Any) -> str:
-        from .agreement import write_uncertainty
+        write_sr(
+            rows,
+            case,
+            self.labels,
+            seg,
+            path,
+            affine=affine,
+            shape=shape,
+            deidentify=self.deidentify,
+            model_sha256=self.model_sha256,
+        )
 
-        name = "uncertainty.png" if image.ndim == 3 else "uncertainty.nii.gz"
-        affine = None if image.ndim == 3 else affine_of(image)
-        write_uncertainty(uncertainty, affine, folder / name, code=_nifti_code(image))
-        return name
+
+def _threads(voxels: int) -> int:
+    """How many threads write a case: each may hold a copy of a large mask."""
+    return max(1, min(_MOST_THREADS, os.cpu_count() or 1, _VOXELS_AT_ONCE // max(1, voxels)))
 
 
 def _write_json(content: Any, path: Path, indent: int | None = None) -> None:
