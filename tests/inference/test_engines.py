@@ -1,7 +1,9 @@
 """Every engine gives the labels of the plain network in float32."""
 
 import copy
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -78,6 +80,22 @@ def test_an_ensemble_is_fused_member_by_member(network: MCANet) -> None:
             rtol=0,
             atol=1e-3,
         )
+
+
+@slow
+def test_openvino_tells_nobody_of_its_use(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    script = tmp_path / "listen.py"
+    script.write_text(
+        "import sys\n"
+        "from mcanet.scripts.inference import open_engine\n"
+        "from mcanet.scripts.networks import MCANet\n"
+        "calls = ('os.fork', 'os.posix_spawn', 'subprocess.Popen', 'socket.getaddrinfo', 'socket.connect')\n"
+        "sys.addaudithook(lambda event, _: print(event) if event in calls else None)\n"
+        "open_engine(MCANet(3, 3).eval(), 'openvino')\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout == ""
 
 
 def test_an_unknown_engine_is_named_with_those_there_are(network: MCANet) -> None:

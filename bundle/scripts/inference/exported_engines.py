@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+import sys
 from typing import Any
 
 import torch
@@ -20,13 +21,13 @@ def open_openvino(network: nn.Module, dtype: torch.dtype) -> nn.Module:
         network: fused, on the CPU.
         dtype: to compute in.
     """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it tells its maker of every use
     openvino = _extra("openvino")
     _keep_layout(network)
     example, _ = _example(network)
-    with torch.no_grad():  # traced, for an export takes ten seconds more
-        graph = openvino.convert_model(
-            torch.jit.trace(network, example, check_trace=False), example_input=example
-        )
+    with torch.no_grad():  # traced, for torch.export takes ten seconds more
+        traced = torch.jit.trace(network, example, check_trace=False)
+    graph = openvino.convert_model(traced, example_input=example)
     precision = "bf16" if dtype == torch.bfloat16 else "f32"
     hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
     return OpenVINO(openvino, graph, hints)
