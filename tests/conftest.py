@@ -1,7 +1,11 @@
 """Settings that hold for every test."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 # Spinning OpenMP threads cost tenfold where several processes share few cores; set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -9,3 +13,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 ROOT = Path(__file__).parents[1]
 BUNDLE = ROOT / "bundle"
 DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def denormal_numbers() -> Iterator[None]:
+    """A training in this process has the processor flush them, which Hypothesis refuses to draw floats under."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
