@@ -32,7 +32,11 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return super().forward(x)
-        x = x.as_subclass(torch.Tensor)  # MONAI's MetaTensor would look for a batch in the sums
+        x, dtype = (
+            x.as_subclass(torch.Tensor),
+            x.dtype,
+        )  # MONAI's MetaTensor would look for a batch in the sums
+        x = x.to(self.weight.dtype)  # of bfloat16, too, float32: as PyTorch's does
         variance, mean = (part.double() for part in torch.var_mean(x, (0, 2, 3), correction=0))
         count = mean.new_tensor([x.numel() / x.shape[1]])
         sums = _SumOfRanks.apply(torch.cat([mean * count, (variance + mean.square()) * count, count]))
@@ -45,7 +49,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
             self.running_var.lerp_(variance * n / (n - 1), momentum)  # type: ignore[union-attr]
             self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+        return (x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]).to(dtype)
 
 
 def synchronise(network: nn.Module) -> nn.Module:
