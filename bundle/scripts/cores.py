@@ -23,6 +23,11 @@ def share_cores() -> None:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
 def loader_processes(device: str) -> int:
     """How many processes load a training's batches: for a GPU this process's share of the cores, else one.
 
@@ -36,8 +41,7 @@ def loader_processes(device: str) -> int:
     method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
     if method != "fork":
         return 1  # each would import PyTorch and be handed the cases
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    share = cores // int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
+    share = cores() // int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
     return max(1, min(MOST_LOADERS, share - 1))
 
 

@@ -24,7 +24,7 @@ def open_openvino(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it tells its maker of every use
     openvino = _extra("openvino")
     _keep_layout(network)
-    example, _ = _example(network)
+    example = _example(network)
     with torch.no_grad():  # traced, for torch.export takes ten seconds more
         traced = torch.jit.trace(network, example, check_trace=False)
     graph = openvino.convert_model(traced, example_input=example)
@@ -133,8 +133,10 @@ def open_onnxruntime(network: nn.Module, dtype: torch.dtype) -> nn.Module:
         )
     onnxruntime = _extra("onnxruntime", "onnxruntime onnx onnxscript")
     _extra("onnxscript", "onnxruntime onnx onnxscript")
-    example, free = _example(network)
-    program = torch.onnx.export(network, example, dynamo=True, dynamic_shapes=free, verbose=False)
+    free = dict.fromkeys((0, 2, 3), torch.export.Dim.AUTO)  # batch, H, W
+    program = torch.onnx.export(
+        network, _example(network), dynamo=True, dynamic_shapes=(free,), verbose=False
+    )
     assert program is not None
     model = program.model_proto.SerializeToString()
     return ONNXRuntime(onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]))
@@ -157,12 +159,11 @@ class ONNXRuntime(nn.Module):
         return torch.cat([torch.from_numpy(answer) for answer in answers])
 
 
-def _example(network: nn.Module) -> tuple[tuple[torch.Tensor], tuple[dict[int, Any]]]:
-    """An input to trace the network with, and which of its axes stay free."""
-    free = torch.export.Dim.AUTO
+def _example(network: nn.Module) -> tuple[torch.Tensor]:
+    """An input to trace the network with."""
     first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
     batch, height, width = EXAMPLE
-    return (torch.zeros(batch, first.in_channels, height, width),), ({0: free, 2: free, 3: free},)
+    return (torch.zeros(batch, first.in_channels, height, width),)
 
 
 def _extra(name: str, packages: str | None = None) -> Any:

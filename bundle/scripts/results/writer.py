@@ -1,7 +1,6 @@
 """Everything that is written of one case, in its own folder, whole or not at all."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import __version__
+from ..cores import cores
 from ..study.case import Case
 from .labels import Label
 from .manifest import Manifest
@@ -210,7 +210,7 @@ class ResultsWriter:
 
 def _threads(voxels: int) -> int:
     """How many threads write a case: each may hold a copy of a large mask."""
-    return max(1, min(_MOST_THREADS, os.cpu_count() or 1, _VOXELS_AT_ONCE // max(1, voxels)))
+    return max(1, min(_MOST_THREADS, cores(), _VOXELS_AT_ONCE // max(1, voxels)))
 
 
 def _write_json(content: Any, path: Path, indent: int | None = None) -> None:

@@ -32,11 +32,9 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return super().forward(x)
-        x, dtype = (
-            x.as_subclass(torch.Tensor),
-            x.dtype,
-        )  # MONAI's MetaTensor would look for a batch in the sums
-        x = x.to(self.weight.dtype)  # of bfloat16, too, float32: as PyTorch's does
+        dtype = x.dtype
+        x = x.as_subclass(torch.Tensor)  # MONAI's MetaTensor would look for a batch in the sums
+        x = x.to(self.weight.dtype)  # PyTorch's computes in float32 under autocast, too
         variance, mean = (part.double() for part in torch.var_mean(x, (0, 2, 3), correction=0))
         count = mean.new_tensor([x.numel() / x.shape[1]])
         sums = _SumOfRanks.apply(torch.cat([mean * count, (variance + mean.square()) * count, count]))
