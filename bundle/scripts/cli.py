@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .cores import share_cores
+from .heap import keep_freed_memory
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 DEFAULT_TASK = "hippocampus"  # the settings in the configs themselves
 Commands = argparse._SubParsersAction  # argparse has no public name for it
+PYTHON_WORDS = {"null": "None", "true": "True", "false": "False"}  # JSON's are texts to MONAI's command line
 OF_MONAI = {"run_id", "init_id", "final_id", "meta_file", "logging_file", "tracking", "args_file"}
 
 
@@ -131,6 +133,7 @@ def _add_task(sub: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Run ``python -m monai.bundle run`` with the command's configuration files and arguments."""
     share_cores()
+    keep_freed_memory()
     overlay = task_file(arguments.task)
     config_files = [CONFIGS / arguments.config, *([overlay] if overlay else [])]
     refuse_unknown(overrides, config_files)
@@ -150,7 +153,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         log_as_json()
         given += ["--logging_file", "False"]
     files = repr([str(file) for file in config_files])
-    sys.argv = ["monai.bundle", "run", "--config_file", files, *given, *overrides]
+    sys.argv = ["monai.bundle", "run", "--config_file", files, *given, *map(in_python, overrides)]
     runpy.run_module("monai.bundle", run_name="__main__")
 
 
@@ -211,6 +214,12 @@ def refuse_unknown(overrides: Sequence[str], config_files: Sequence[Path]) -> No
         name = re.split(r"[#:=]", word.removeprefix("--"))[0]
         if word.startswith("--") and name not in settings | OF_MONAI:
             raise SystemExit(f"no setting {name!r}: expected one of {', '.join(sorted(settings))}")
+
+
+def in_python(override: str) -> str:
+    """An override whose value is JSON's null, true or false, in the words that MONAI's command line understands."""
+    name, sign, value = override.rpartition("=")
+    return name + sign + PYTHON_WORDS.get(value, value)
 
 
 def task_file(task: str) -> Path | None:
