@@ -25,7 +25,9 @@ PAGES = 10 * 8 * 2**23 // os.sysconf("SC_PAGE_SIZE")
 
 def pages_cleared(**variables: str) -> int:
     """In a process of its own, with some of the environment set."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))
+    }
     return int(subprocess.check_output([sys.executable, "-c", CODE], env=environment | variables, text=True))
 
 
