@@ -14,7 +14,8 @@ from mcanet.scripts.heap import keep_freed_memory
 keep_freed_memory()
 def some_layers():
     tensors = [torch.ones(2 * 2**20) for _ in range(8)]  # of 8 MiB
-some_layers()
+for _ in range(3):
+    some_layers()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
     some_layers()
