@@ -9,6 +9,8 @@ import pytest
 
 # Spinning OpenMP threads cost tenfold where several processes share few cores; set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:  # a core each, or the workers wait for each other's threads
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
 BUNDLE = ROOT / "bundle"
