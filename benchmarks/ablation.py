@@ -1,12 +1,14 @@
 """What each part of the training recipe, and of the network, is worth.
 
     python benchmarks/ablation.py DATA [--task nuclei|cardiac] [--cases 8] [--steps 240] [--seeds 0 1] [--rows "no noise" …]
+                                    [--settings '{"spacing": null}']
 
 Each row changes one thing in the recipe of `train.json`, and trains a short while on few cases: 12 hippocampi at 1 mm,
 in one plane and patches of 64 × 64, from the cardiac weights; or, from the hippocampus weights, 40 pictures of nuclei
-in patches of 128 × 128, or 12 hearts at every second pixel in patches of 80 × 80. The rows of the network train from
-scratch. All rows of a seed see the same cases in the same order. Dice is of the validation part, which does not train;
-the last column is of the same hippocampi mirrored left to right, a side that the data do not show, or of the test part.
+in patches of 128 × 128, or 12 hearts at every second pixel in patches of 80 × 80; `--settings` changes these for all
+rows. The rows of the network train from scratch. All rows of a seed see the same cases in the same order. Dice is of the
+validation part, which does not train; the last column is of the same hippocampi mirrored left to right, a side that the
+data do not show, or of the test part.
 """
 
 import argparse
@@ -137,12 +139,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--settings", type=json.loads, default={}, help="of the task, as JSON, for all rows")
     arguments = parser.parse_args()
     setting = SETTINGS[arguments.task]
     number = arguments.cases or setting.cases
     epochs = max(1, arguments.steps // math.ceil(number / BATCH))
     cases = f"$training.open_datalist(@dataset_dir, 'training')[:{number}]"
-    base = SHARED | setting.settings | {"train#dataset#data": cases}
+    base = SHARED | setting.settings | {"train#dataset#data": cases} | arguments.settings
     found: dict[str, list[tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for seed in arguments.seeds:

@@ -4,6 +4,7 @@ import ctypes
 import os
 import platform
 
+GLIBC = platform.libc_ver()[0] == "glibc"
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # mallopt's numbers for them
 KEPT = 2**28  # bytes that may lie free at the end of a heap
 TAKEN_APART = 2**25  # bytes that are mapped on their own, and unmapped when freed; glibc allows no more
@@ -16,7 +17,13 @@ def keep_freed_memory() -> None:
     a CPU. It is a process's own matter, so that a command calls this, and no import does.
     """
     own = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"} & os.environ.keys()
-    if platform.libc_ver()[0] == "glibc" and not own:
+    if GLIBC and not own:
         libc = ctypes.CDLL(None)
         libc.mallopt(TRIM_THRESHOLD, KEPT)
         libc.mallopt(MMAP_THRESHOLD, TAKEN_APART)
+
+
+def give_back_freed_memory() -> None:
+    """Have glibc give the system what it kept, where what follows takes other memory, as a large case's results do."""
+    if GLIBC:
+        ctypes.CDLL(None).malloc_trim(0)

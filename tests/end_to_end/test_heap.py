@@ -7,33 +7,47 @@ import sys
 
 import pytest
 
-CODE = """
+START = """
 import resource
+import psutil
 import torch
-from mcanet.scripts.heap import keep_freed_memory
+from mcanet.scripts.heap import give_back_freed_memory, keep_freed_memory
 keep_freed_memory()
 def some_layers():
     tensors = [torch.ones(2 * 2**20) for _ in range(8)]  # of 8 MiB
 for _ in range(3):
     some_layers()
+"""
+CLEARED = """
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
     some_layers()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
+GIVEN_BACK = """
+before = psutil.Process().memory_info().rss
+give_back_freed_memory()
+print(before - psutil.Process().memory_info().rss)
+"""
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator of glibc is meant")
 PAGES = 10 * 8 * 2**23 // os.sysconf("SC_PAGE_SIZE")
 
 
-def pages_cleared(**variables: str) -> int:
-    """In a process of its own, with some of the environment set."""
+def measured(what: str, **variables: str) -> int:
+    """In a process of its own that has freed memory, with some of the environment set."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))
     }
-    return int(subprocess.check_output([sys.executable, "-c", CODE], env=environment | variables, text=True))
+    return int(
+        subprocess.check_output([sys.executable, "-c", START + what], env=environment | variables, text=True)
+    )
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator of glibc is meant")
 def test_freed_memory_stays_unless_the_user_says_otherwise() -> None:
-    theirs = pages_cleared(MALLOC_TRIM_THRESHOLD_="131072", MALLOC_MMAP_THRESHOLD_="131072")
+    theirs = measured(CLEARED, MALLOC_TRIM_THRESHOLD_="131072", MALLOC_MMAP_THRESHOLD_="131072")
     assert theirs > PAGES / 2
-    assert pages_cleared() < PAGES / 20
+    assert measured(CLEARED) < PAGES / 20
+
+
+def test_what_stayed_is_given_back_when_asked_for() -> None:
+    assert measured(GIVEN_BACK) > 6 * 2**23

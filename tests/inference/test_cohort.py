@@ -3,8 +3,10 @@
 import csv
 import errno
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -62,6 +64,7 @@ def run(
     output: Path,
     ckpt: Path | None = None,
     network: torch.nn.Module | None = None,
+    postprocessing: Sequence[Callable[[Any], Any]] = (),
     **options: object,
 ) -> Cohort:
     known = provenance(ckpt or output / "none.pt", "cpu", [])
@@ -80,7 +83,9 @@ def run(
         cohort,
         network or Threshold(),
         inferer=SlicewiseInferer(),
-        postprocessing=Invertd("pred", preprocessing, "image", nearest_interp=True),
+        postprocessing=Compose(
+            [*postprocessing, Invertd("pred", preprocessing, "image", nearest_interp=True)]
+        ),
         val_handlers=[SaveResults(writer)],
     ).run()
     return cohort
@@ -119,6 +124,22 @@ def test_each_case_ends_as_done_refused_or_failed(source: Path, tmp_path: Path) 
     with pytest.raises(SystemExit, match="3 of 5 cases have no mask"):
         cohort.finish()
     assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_voxels_that_were_segmented_are_let_go_before_the_labels_are_turned_back(
+    source: Path, tmp_path: Path
+) -> None:
+    voxels = save(source, "a.nii.gz")
+    held: list[int] = []
+
+    def count(item: Any) -> Any:
+        held.append(item["image"].numel())
+        return item
+
+    run(source, tmp_path / "out", postprocessing=[count])
+    assert held == [0]
+    mask = nibabel.load(tmp_path / "out" / "a" / "segmentation.nii.gz")
+    assert np.array_equal(np.asarray(mask.dataobj), voxels == 100)
 
 
 def test_what_is_done_is_passed_over_until_input_or_weights_change(source: Path, tmp_path: Path) -> None:

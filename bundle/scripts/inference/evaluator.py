@@ -5,10 +5,12 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine
+from monai.data import MetaTensor
 from monai.engines import SupervisedEvaluator
 from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys as Keys
 
+from ..heap import give_back_freed_memory
 from ..results import ResultsWriter
 from .cohort import Cohort
 
@@ -33,8 +35,10 @@ class CaseEvaluator(SupervisedEvaluator):
             image = batchdata[Keys.IMAGE].to(engine.state.device)
             with engine.mode(engine.network):
                 engine.state.output[Keys.PRED] = engine.inferer(image[None], engine.network)[0]
-            del image  # a large one is let go before its results are written, see SaveResults
             engine.fire_event(IterationEvents.FORWARD_COMPLETED)
+            batchdata[Keys.IMAGE] = _without_voxels(image)
+            del image  # a large one is let go before its labels are turned back, which holds them twice
+            give_back_freed_memory()
             engine.fire_event(IterationEvents.MODEL_COMPLETED)
         except Exception as error:
             problem = error
@@ -45,10 +49,17 @@ class CaseEvaluator(SupervisedEvaluator):
         return engine.state.output
 
 
+def _without_voxels(image: MetaTensor) -> MetaTensor:
+    """What Invertd and the results ask of an image that was segmented: its meta data, and how it was turned."""
+    return MetaTensor(
+        image.as_tensor()[:0].clone(), meta=image.meta, applied_operations=image.applied_operations
+    )
+
+
 class SaveResults:
     """Ignite handler: writes a case's results when its labels are there, and completes it.
 
-    It takes ``image`` out of the batch; ``source`` stays, the same voxels as they were read.
+    Of the image it takes the warnings alone; the voxels are those of ``source``, as they were read.
 
     Args:
         writer: of the case folders.
@@ -64,8 +75,8 @@ class SaveResults:
     def __call__(self, engine: Any) -> None:
         item, output, case = engine.state.batch, engine.state.output, engine.state.batch["case"]
         source = item["source"]
-        # the reader's warnings, and those of fitness; the voxels as the network saw them are not needed any more
-        warnings = item.pop(Keys.IMAGE).meta.get("warnings", [])
+        # the reader's warnings, and those of fitness
+        warnings = item[Keys.IMAGE].meta.get("warnings", [])
         account = {"input_sha256": item["input_sha256"], "warnings": warnings}
         outputs = self.writer.write(
             case,

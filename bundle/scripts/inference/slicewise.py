@@ -85,7 +85,8 @@ class SlicewiseInferer(Inferer):
         if inputs.ndim == 4:
             volumes = volumes.unsqueeze(-1)
         with torch.no_grad():
-            labels = torch.stack([self._labels(volume, spacing, network) for volume in volumes])
+            found = [self._labels(volume, spacing, network) for volume in volumes]
+        labels = torch.stack(found) if len(found) > 1 else found[0][None]  # a large volume's are not copied
         labels = labels.squeeze(-1) if inputs.ndim == 4 else labels
         if isinstance(inputs, MetaTensor):  # Invertd skips a plain tensor with no more than a warning
             labels = MetaTensor(labels)
@@ -108,7 +109,7 @@ class SlicewiseInferer(Inferer):
         voxels = volume.voxels
         if len(passes) == 1:
             axis = self.planes[0]
-            labels = torch.empty(voxels.shape[1:], dtype=torch.uint8, device=voxels.device)
+            labels = torch.empty_like(voxels[0], dtype=torch.uint8)  # laid out as the voxels are
             for start, logits in self._logits(volume, axis, network):
                 labels.movedim(axis, 0)[start : start + len(logits)] = decide(logits)
             return labels[None]

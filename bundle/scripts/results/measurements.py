@@ -67,8 +67,11 @@ def measure(
     undescribed = sorted({i + 1 for i, box in enumerate(boxes) if box} - {label.value for label in table})
     if undescribed:
         raise ValueError(f"the mask holds the values {undescribed}, which the label table does not describe")
-    affine = affine_of(image) if mask.ndim == 3 else None
     boxes += [None] * (255 - len(boxes))
+    affine = None
+    if mask.ndim == 3:  # slice by slice, as volumes lie in memory: all axes the other way round
+        mask, intensity, affine = mask.T, intensity.transpose(0, 3, 2, 1), affine_of(image)[:, [2, 1, 0, 3]]
+        boxes = [box and box[::-1] for box in boxes]
     return list(each(lambda label: _row(label, boxes[label.value - 1], mask, intensity, affine), table))
 
 

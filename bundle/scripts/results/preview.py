@@ -164,9 +164,9 @@ def _scale_bar(draw: ImageDraw.ImageDraw, place: tuple[int, int], scale: float, 
 
 def _legend(table: Sequence[Label], mask: np.ndarray, width: int) -> Image.Image:
     """Colour and name of every label, in as many lines as they need; absent labels say so."""
+    present = {label.value for label in table if any(label.value in plane for plane in mask.T)}
     entries = [
-        (label.colour, label.name if (mask == label.value).any() else f"{label.name} (absent)")
-        for label in table
+        (label.colour, label.name if label.value in present else f"{label.name} (absent)") for label in table
     ]
     places, x, y = [], _GAP, 0
     for _, text in entries:

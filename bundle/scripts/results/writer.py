@@ -125,7 +125,7 @@ class ResultsWriter:
                 name: pool.submit(write, partial / name)
                 for name, write in self._files(case, image, mask, uncertainty).items()
             }
-            rows = measure(labels, image, self.labels, pool.map)
+            rows = measure(mask[None], image, self.labels, pool.map)
             for file in writing.values():
                 file.result()
             names = [name for name in writing if name != SHEET]
