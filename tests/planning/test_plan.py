@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 from mcanet.scripts.planning import plan
@@ -14,6 +15,7 @@ from mcanet.scripts.results import label_table
 from mcanet.scripts.training import labelled_datalist
 from PIL import Image
 
+from ..end_to_end.run import mcanet
 from . import layouts
 
 
@@ -127,6 +129,95 @@ def test_patients_stay_together_and_left_is_not_mirrored_into_right(tmp_path: Pa
     assert set.union(*validated) | patients[0, "test"] == {f"patient{i:03}" for i in range(6)}
 
 
+@pytest.mark.parametrize(
+    ("names", "mirror"),
+    [
+        (("Left-Hippocampus", "Right-Hippocampus"), 0.0),
+        (("Kidney (left)", "Kidney (right)"), 0.0),
+        (("hippocampus_L", "hippocampus_R"), 0.0),
+        (("lh.cortex", "rh.cortex"), 0.0),
+        (("vertebra L1", "vertebra L2"), 0.5),
+        (("cleft", "bright"), 0.5),
+    ],
+)
+def test_sides_are_known_by_the_labels_names(names: tuple[str, str], mirror: float, tmp_path: Path) -> None:
+    data = layouts.decathlon(tmp_path / "data")
+    described(data, labels={"0": "background", "1": names[0], "2": names[1]})
+    assert planned(data)["mirror"] == mirror
+
+
+def described(data: Path, **changed: Any) -> None:
+    """Change what a data set's description says."""
+    file = data / "dataset.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changed))
+
+
+def test_volumes_stacked_another_way_are_named_and_refused(tmp_path: Path) -> None:
+    data = layouts.decathlon(tmp_path / "data", count=6)
+    for folder in ("imagesTr", "labelsTr"):
+        array = np.asarray(nibabel.load(data / folder / "heart_3.nii.gz").dataobj)
+        layouts.save(array.transpose(0, 2, 1).copy(), data / folder / "heart_3.nii.gz", (1.0, 5.0, 1.0))
+    task = planned(data)
+    assert task["fitness_rules"]["slice_axis"] == 2
+    assert "1 stacked another way (heart_3)" in task["notes"]["planes"]
+    done = mcanet(
+        "check", data / "imagesTr" / "heart_3.nii.gz", "--task", tmp_path / "mytask.json", cwd=tmp_path
+    )
+    assert done.returncode
+    assert "stacked from back to front" in done.stdout + done.stderr
+
+
+def test_a_fold_that_validates_holds_a_label(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data", count=20)
+    first = labelled_datalist(data, "validation", folds=5)
+    for pair in first:
+        Image.fromarray(np.zeros((72, 72), np.uint8)).save(pair["label"])
+    task = planned(data)
+    assert task["fold"] == 1
+    chosen = labelled_datalist(data, "validation", folds=task["folds"], fold=task["fold"])
+    assert any(np.asarray(Image.open(pair["label"])).any() for pair in chosen)
+
+
+def test_crumbs_of_a_mask_do_not_count_as_its_objects(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data", size=640)
+    for file in (data / "masks").iterdir():
+        mask = np.asarray(Image.open(file)).copy()
+        mask[4:44:4, 4] = 255
+        Image.fromarray(mask).save(file)
+    assert planned(data)["spacing"] == 2.5
+
+
+def test_masks_of_resized_or_mixed_black_and_white_are_one_label(tmp_path: Path) -> None:
+    soft, mixed = (layouts.pictures(tmp_path / name) for name in ("soft", "mixed"))
+    for i, file in enumerate(sorted((soft / "masks").iterdir())):
+        Image.open(file).resize((50, 50), Image.Resampling.BILINEAR).resize(
+            (72, 72), Image.Resampling.BILINEAR
+        ).save(file)
+        other = mixed / "masks" / file.name
+        if i % 2:
+            Image.fromarray(np.asarray(Image.open(other)) // 255).save(other)
+    assert planned(soft)["label_map"] == {"above": 127}
+    assert planned(mixed)["label_map"] == {"above": 0}
+
+
+def test_masks_without_a_background_are_refused(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data", high=1)
+    for file in (data / "masks").iterdir():
+        Image.fromarray(np.asarray(Image.open(file)) + 1).save(file)
+    with pytest.raises(SystemExit, match="no mask holds 0, which is the background: they hold 1, 2"):
+        plan(data, tmp_path / "task.json")
+
+
+def test_weights_are_named_so_that_they_are_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = layouts.pictures(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    plan(data, "tasks/mine.json")
+    task = json.loads((tmp_path / "tasks" / "mine.json").read_text())
+    assert task["ckpt_path"] == str(tmp_path / "tasks" / "mine_training" / "model.pt")
+
+
 def missing_mask(data: Path) -> None:
     (data / "labelsTr" / "heart_1.nii.gz").unlink()
 
@@ -212,6 +303,47 @@ def test_every_broken_pair_of_pictures_is_named(tmp_path: Path) -> None:
         plan(data, tmp_path / "task.json")
 
 
+def test_pairs_that_are_not_read_are_named(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "pictures", count=8)
+    for folder in ("images", "masks"):
+        Image.open(data / folder / "case0.png").save(data / folder / "case0.webp")
+        (data / folder / "site").mkdir()
+        (data / folder / "case1.png").rename(data / folder / "site" / "case1.png")
+    with pytest.raises(SystemExit) as stop:
+        plan(data, tmp_path / "task.json")
+    for words in (
+        "images/case0.webp: this format is not read",
+        "masks/site: a folder; put its files into masks",
+    ):
+        assert words in str(stop.value)
+    data = layouts.nnunet(tmp_path / "nnunet")
+    (data / "imagesTr" / "brain_0_0001.nii.gz").rename(data / "imagesTr" / "brain_0_0001.NII.GZ")
+    (data / "imagesTr" / "._brain_0_0000.nii.gz").write_bytes(b"of the desktop")
+    assert planned(data)["channel_files"] == 2
+    shutil.copy(data / "imagesTr" / "brain_1_0001.nii.gz", data / "imagesTr" / "brain_1_0002.nii.gz")
+    (data / "labelsTr" / "brain_9.nrrd").write_bytes(b"NRRD0005")
+    with pytest.raises(SystemExit) as stop:
+        plan(data, tmp_path / "task.json")
+    for words in (
+        "brain_1_0002.nii.gz: dataset.json declares 2 channels",
+        "labelsTr/brain_9.nrrd: dataset.json says",
+    ):
+        assert words in str(stop.value)
+
+
+def test_equal_names_in_several_folders_are_told_apart(tmp_path: Path) -> None:
+    data = layouts.decathlon(tmp_path / "data", count=6)
+    content = json.loads((data / "dataset.json").read_text())
+    for i, pair in enumerate(content["training"]):
+        for key in ("image", "label"):
+            new = f"./sub{i}/{key}/t1.nii.gz"
+            (data / new).parent.mkdir(parents=True)
+            (data / pair[key]).rename(data / new)
+            pair[key] = new
+    (data / "dataset.json").write_text(json.dumps(content | {"modality": "MRI"}))
+    assert "6 labelled cases" in planned(data)["notes"]["data"]
+
+
 def test_a_missing_channel_is_named(tmp_path: Path) -> None:
     data = layouts.nnunet(tmp_path)
     (data / "imagesTr" / "brain_2_0001.nii.gz").unlink()
@@ -230,6 +362,15 @@ def test_a_missing_channel_is_named(tmp_path: Path) -> None:
             r"label 'whole' is \[1, 2\]; regions",
         ),
         ('{"channel_names": {"0": "CT"}, "labels": {"background": 0, "ignore": 9}}', "label 'ignore' is 9"),
+        ('{"channel_names": ["CT"], "labels": {"background": 1, "organ": 0}}', "the background is 1"),
+        ('{"channel_names": {"0": "CT"}, "labels": {"a": 1, "b": 1}}', "'a' and 'b' have the same value 1"),
+        ('{"channel_names": {"0": "CT"}, "labels": ["a", "b"]}', "labels must be names with their values"),
+        (
+            '{"channel_names": {"0": "CT"}, "file_ending": ".nrrd"}',
+            r"files that end in '\.nrrd' are not read",
+        ),
+        ('{"training": [{"image": [], "label": "a.nii.gz"}]}', "must have image and label"),
+        ('{"training": [{"image": "a.nii.gz", "label": null}]}', "must have image and label"),
     ],
 )
 def test_a_data_set_that_is_described_wrongly_says_how(content: str, words: str, tmp_path: Path) -> None:

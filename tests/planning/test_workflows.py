@@ -82,11 +82,13 @@ def test_by_the_commands_that_the_plan_prints(tmp_path: Path) -> None:
     layouts.pictures(tmp_path / "data", suffix="_mask")
     planned = mcanet("plan", "data", "-o", "mytask.json", cwd=tmp_path)
     assert planned.returncode == 0, planned.stderr
-    assert "mcanet train data mytask_training --task mytask.json" in planned.stdout
+    assert "mcanet train data --task mytask.json" in planned.stdout
     brief = [word for name, value in BRIEF.items() for word in (f"--{name}", value)]
     trained = mcanet("train", "data", "--task", "mytask.json", *brief, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
-    segmented = mcanet("segment", "data/images", "masks", "--task", "mytask.json", cwd=tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    segmented = mcanet("segment", "../data/images", "../masks", "--task", "../mytask.json", cwd=elsewhere)
     assert segmented.returncode == 0, segmented.stderr
     assert len(list((tmp_path / "masks").glob("*/segmentation.png"))) == 6
 

@@ -1,6 +1,7 @@
 """The settings that follow from a data set's fingerprint, each with its reason."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -42,6 +43,9 @@ def viewing(facts: Sequence[Facts], classes: int) -> dict[str, Choice]:
     thickest = [max((round(one.spacing[i], 2), -one.shape[i], i) for i in range(3))[2] for one in facts]
     axis = int(np.bincount(thickest, minlength=3).argmax())
     ratio = spacing[axis] / min(in_plane(spacing.tolist(), axis))
+    others = [
+        one.case for one, own in zip(facts, thickest, strict=True) if own != axis and _is_thick(one, own)
+    ]
     few = shape[axis] < FEW_SLICES * max(shape)
     scores = 4 * classes * float(np.prod(shape))
     size = (
@@ -55,7 +59,7 @@ def viewing(facts: Sequence[Facts], classes: int) -> dict[str, Choice]:
     context = far if few or ratio > NEAR else near
     if few or ratio > ANISOTROPIC:
         return {
-            "planes": Choice([axis], f"{size}: thick or few slices, their own plane only"),
+            "planes": Choice([axis], f"{size}: thick or few slices, their own plane only{_stacked(others)}"),
             "context": context,
         }
     if scores > SCORES:
@@ -66,11 +70,21 @@ def viewing(facts: Sequence[Facts], classes: int) -> dict[str, Choice]:
     }
 
 
+def _is_thick(one: Facts, axis: int) -> bool:
+    """Whether a volume's slices across an axis are much thicker than their pixels."""
+    return one.spacing[axis] > ANISOTROPIC * min(in_plane(one.spacing, axis))
+
+
+def _stacked(cases: Sequence[str]) -> str:
+    """A remark on cases whose thick slices lie across another axis than most."""
+    shown = ", ".join(cases[:5]) + (", …" if len(cases) > 5 else "")
+    return f"; {len(cases)} stacked another way ({shown}): take them out" if cases else ""
+
+
 def picture_grid(facts: Sequence[Facts]) -> dict[str, Choice]:
     """spacing and roi_size of pictures."""
     side = float(np.median([max(one.shape) for one in facts]))
-    objects = [n for one in facts for n in one.objects]
-    large = float(np.percentile(objects, 90))
+    large = _by_area([n for one in facts for n in one.objects])
     shrink = side / LARGEST_PATCH if large > LARGEST_PATCH / 2 else 1.0
     if shrink > 1.01:
         shrink = float(f"{shrink:.3g}")
@@ -78,12 +92,20 @@ def picture_grid(facts: Sequence[Facts]) -> dict[str, Choice]:
             shrink, f"objects up to {large:.0f} pixels: shrunk until a picture of {side:.0f} fits"
         )
     else:
-        shrink, spacing = 1.0, Choice(None, f"pixels as they are: nine in ten objects under {large:.0f}")
+        words = f"pixels as they are: nine tenths of what is labelled in objects up to {large:.0f}"
+        shrink, spacing = 1.0, Choice(None, words)
     roi = _patch(side / shrink, side / shrink)
     return {
         "spacing": spacing,
         "roi_size": Choice([roi, roi], f"for {side / shrink:.0f} pixels, at most 256"),
     }
+
+
+def _by_area(objects: Sequence[int]) -> float:
+    """The side that objects which make up nine tenths of the area do not exceed: crumbs count for little."""
+    sides = np.sort(np.asarray(objects, float))
+    covered = np.cumsum(sides**2)
+    return float(sides[np.searchsorted(covered, 0.9 * covered[-1])])
 
 
 def volume_grid(facts: Sequence[Facts], planes: Sequence[int]) -> dict[str, Choice]:
@@ -160,11 +182,20 @@ def caching(facts: Sequence[Facts], memory: int) -> dict[str, Choice]:
     return {"cache_rate": Choice(rate, words)}
 
 
+def _sided(names: Sequence[str]) -> list[str]:
+    """Labels of one side of the body, by their names: left or right, or L and R where there are both."""
+    words = [set(re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)) for name in names]
+    lower = [{word.lower() for word in each} for each in words]
+    pairs = [both for both in ({"l", "r"}, {"lh", "rh"}) if both <= set().union(*lower)]
+    one_sided = {"left", "right"}.union(*pairs)
+    return [name for name, each in zip(names, lower, strict=True) if each & one_sided]
+
+
 def drawing(facts: Sequence[Facts], names: Sequence[str]) -> dict[str, Choice]:
     """What is drawn, turned, and kept of the answer."""
     share = float(np.median([1 - one.voxels[0] / sum(one.voxels) for one in facts]))
     rare = share < 0.1
-    sides = [name for name in names if {"left", "right"} & set(name.lower().replace("_", " ").split())]
+    sides = _sided(names)
     whole = [piece for one in facts for piece in one.in_one_piece]
     single = sum(whole) >= 0.95 * len(whole)
     pictures = len(facts[0].shape) == 2

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..training.datalist import split
 from .choices import Choice
@@ -12,8 +12,13 @@ FEWEST_PATIENTS = 5
 FOLDS = 5
 
 
-def folds(cases: Sequence[str]) -> tuple[dict[str, Choice], int]:
-    """The settings, and how many cases train."""
+def folds(cases: Sequence[str], labelled: Collection[str]) -> tuple[dict[str, Choice], int]:
+    """The settings, and how many cases train.
+
+    Args:
+        cases: names.
+        labelled: those of cases whose mask is not empty; some must validate.
+    """
     matches = [re.search(PATIENT, case) for case in cases]
     patients = [match[1] if match else case for match, case in zip(matches, cases, strict=True)]
     count = Counter(patients)
@@ -27,7 +32,10 @@ def folds(cases: Sequence[str]) -> tuple[dict[str, Choice], int]:
         group = Choice(PATIENT, f"{case!r} and others of {name!r} stay in one part: {len(count)} patients")
     names = list(dict.fromkeys(patients))
     number = max(2, min(FOLDS, len(names) - 1))
-    parts = split(names, folds=number)
+    held = {name for case, name in zip(cases, patients, strict=True) if case in labelled}
+    cuts = [split(names, folds=number, fold=fold) for fold in range(number)]
+    fold = next((fold for fold, parts in enumerate(cuts) if held & set(parts["validation"])), 0)
+    parts = cuts[fold]
     sizes = {part: sum(count[name] for name in chosen) for part, chosen in parts.items()}
     words = (
         f"{sizes['training']} cases train, {sizes['validation']} validate, {sizes['test']} are kept to test"
@@ -35,5 +43,5 @@ def folds(cases: Sequence[str]) -> tuple[dict[str, Choice], int]:
     return {
         "case_groups": group,
         "folds": Choice(number, words),
-        "fold": Choice(0, "that validates; others with --fold"),
+        "fold": Choice(fold, "that validates; others with --fold"),
     }, sizes["training"]

@@ -39,8 +39,8 @@ def labels(names: Sequence[str]) -> dict[str, Choice]:
     }
 
 
-def fitness(facts: Sequence[Facts], ct: bool) -> dict[str, Choice]:
-    """fitness_rules: what an image must be like to be near the data."""
+def fitness(facts: Sequence[Facts], ct: bool, planes: Sequence[int]) -> dict[str, Choice]:
+    """fitness_rules: what an image must be like to be near the data, as ``planes`` show it."""
     dims = len(facts[0].shape)
     rules: dict[str, Any] = {
         "kinds": ["picture"] if facts[0].kind == "picture" else ["nifti", "dicom"],
@@ -55,6 +55,8 @@ def fitness(facts: Sequence[Facts], ct: bool) -> dict[str, Choice]:
         return {"fitness_rules": Choice(rules, f"sizes of the data, {GENEROUS:g} times as small or large")}
     rules["spacing_mm"] = _range(np.sort(spacing, axis=1))
     rules["field_of_view_mm"] = _range(np.sort(shape * spacing, axis=1))
+    if len(planes) == 1:
+        rules["slice_axis"] = planes[0]  # thick slices that are stacked otherwise would be cut across
     words = f"spacing and field of view of the data by axis, {GENEROUS:g} times as small or large"
     return {"fitness_rules": Choice(rules, words)}
 

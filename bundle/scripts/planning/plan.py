@@ -48,7 +48,7 @@ def plan(dataset_dir: str | Path, task_file: str | Path) -> None:
     classes = classes_of(masks, layout.labels)
     facts, problems = each(layout.pairs, lambda pair: facts_of(pair, classes), "pairs")
     stop_at([*problems, *unlike(facts)])
-    chosen = settings(layout, classes, facts, weights=file.with_suffix("").as_posix() + "_training/model.pt")
+    chosen = settings(layout, classes, facts, weights=f"{file.resolve().with_suffix('')}_training/model.pt")
     data = summary(layout, classes, facts)
     write(file, chosen, {"data": data})
     print(report(chosen, data, str(dataset_dir), str(task_file)))
@@ -92,7 +92,8 @@ def settings(layout: Layout, classes: Classes, facts: list[Facts], weights: str)
     if not any(one.extent for one in facts):
         raise ValueError("every mask is empty: there is nothing to learn")
     memory = psutil.virtual_memory().available
-    split, training = folds([pair.case for pair in layout.pairs])
+    labelled = {one.case for one in facts if one.extent}
+    split, training = folds([pair.case for pair in layout.pairs], labelled)
     view = choose.viewing(facts, len(classes.names) + 1)
     pictures = len(facts[0].shape) == 2
     grid = choose.picture_grid(facts) if pictures else choose.volume_grid(facts, view["planes"].value)
@@ -114,7 +115,7 @@ def settings(layout: Layout, classes: Classes, facts: list[Facts], weights: str)
         **choose.caching(facts, memory),
         **choose.drawing(facts, classes.names),
         **split,
-        **fitness(facts, ct),
+        **fitness(facts, ct, view["planes"].value),
     }
 
 
@@ -137,14 +138,13 @@ def report(chosen: dict[str, Choice], data: str, dataset_dir: str, task_file: st
     """The printed plan."""
     lines = [data, ""]
     lines += [f"{name:13} {shown(choice.value):26} {choice.reason}" for name, choice in chosen.items()]
-    folder = str(Path(chosen["ckpt_path"].value).parent)
-    quoted, task, out = (shlex.quote(text) for text in (dataset_dir, task_file, folder))
+    quoted, task = shlex.quote(dataset_dir), shlex.quote(task_file)
     return "\n".join(
         [
             *lines,
             "",
             f"wrote {task_file}. Next:",
-            f"  mcanet train {quoted} {out} --task {task}",
+            f"  mcanet train {quoted} --task {task}",
             f"  mcanet evaluate {quoted} --task {task}",
             f"  mcanet segment IN OUT --task {task}",
             f"The weights are looked for at {chosen['ckpt_path'].value}; trained elsewhere: --ckpt_path OUT/model.pt",

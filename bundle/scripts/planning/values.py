@@ -9,6 +9,7 @@ from ..study import LoadStudyd
 from ..training import Pair, one_channel
 
 MOST_LABELS = 32  # more distinct values are objects that are numbered, or a mask saved with loss
+FEWEST_GREYS = 8
 EXTREME = 32  # how far from 0 and 255 the values of a two-valued mask lie after JPEG
 
 
@@ -59,13 +60,27 @@ def classes_of(masks: Sequence[Mapping[int, int]], declared: Mapping[int, str] |
     values = sorted({value for mask in masks for value in mask} - {0})
     if not values:
         raise ValueError("every mask is empty: there is nothing to learn")
+    if not any(0 in mask for mask in masks):
+        raise ValueError(
+            f"no mask holds 0, which is the background: they hold {', '.join(map(str, values[:5]))}; save them with 0 "
+            "where nothing is labelled"
+        )
     if len(values) == 1:
         words = f"every mask holds 0 and {values[0]}: background and the one label"
         return Classes(("label 1",), _mapped([0, *values]), words)
-    if len(values) <= MOST_LABELS:
+    if values == [1, 255] and not any({1, 255} <= set(mask) for mask in masks):
+        return Classes(("label 1",), {"above": 0}, "some masks hold 0 and 1, others 0 and 255: one label")
+    if len(values) <= MOST_LABELS and not _is_soft(masks, values):
         words = f"the masks hold 0, {', '.join(map(str, values))}: a label each; name them under labels"
         return Classes(tuple(f"label {i + 1}" for i in range(len(values))), _mapped([0, *values]), words)
     return _many(masks, values)
+
+
+def _is_soft(masks: Sequence[Mapping[int, int]], values: Sequence[int]) -> bool:
+    """Whether the values are black, white, and fewer of many greys between, as a mask that was resized holds."""
+    greys = [value for value in values if EXTREME < value < 255 - EXTREME]
+    grey, white = (sum(mask.get(value, 0) for mask in masks for value in some) for some in (greys, [255]))
+    return len(greys) >= FEWEST_GREYS and grey < min(white, 0.05 * sum(sum(mask.values()) for mask in masks))
 
 
 def _many(masks: Sequence[Mapping[int, int]], values: Sequence[int]) -> Classes:

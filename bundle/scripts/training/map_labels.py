@@ -78,6 +78,6 @@ def one_channel(mask: Any) -> Any:
     if not (mask[:1] == mask).all():
         raise RefusedError(
             f"{mask.meta['filename_or_obj']}: the mask's {mask.shape[0]} colour channels differ; save it as grey, "
-            "one value a label"
+            "one value a label (of a palette its indices, not its colours)"
         )
     return mask[:1]

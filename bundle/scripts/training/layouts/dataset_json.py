@@ -1,0 +1,147 @@
+"""Layouts that a dataset.json describes: the Decathlon's, and nnU-Net's raw one."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ...study.channels import CHANNEL
+from ...study.kinds import NIFTI_SUFFIXES, PICTURE_SUFFIXES, stem_of
+from .pair import NOT_READ, Layout, Pair, in_order, shown
+
+
+def decathlon(root: Path, content: Mapping[str, Any]) -> Layout:
+    pairs, problems = [], []
+    for entry in content["training"]:
+        images, label = _files_of(entry, root)
+        pair = Pair(stem_of(root / images[0]), tuple(root / image for image in images), root / label)
+        lacking = [name for name in (*images, label) if not (root / name).is_file()]
+        if lacking:
+            problems.append(f"{pair.case}: {' and '.join(lacking)} is missing")
+        else:
+            pairs.append(pair)
+    name = "Medical Segmentation Decathlon"
+    modality = _first(content.get("modality", ""))
+    return Layout(name, in_order(_told_apart(pairs, root)), tuple(problems), _names(content, root), modality)
+
+
+def _files_of(entry: Any, root: Path) -> tuple[list[str], str]:
+    """The image's files, and the label's, of an entry of the list.
+
+    Raises:
+        ValueError: it lacks one.
+    """
+    found = entry if isinstance(entry, dict) else {}
+    images, label = found.get("image"), found.get("label")
+    images = images if isinstance(images, list) else [images]
+    if not images or not all(isinstance(name, str) for name in (*images, label)):
+        raise ValueError(
+            f"{root / 'dataset.json'}: a training entry must have image and label, got {entry!r}"
+        )
+    return images, str(label)
+
+
+def _told_apart(pairs: Sequence[Pair], root: Path) -> list[Pair]:
+    """The pairs, those whose files have equal names in several folders by their folders, too."""
+    count = Counter(pair.case for pair in pairs)
+    return [
+        pair if count[pair.case] == 1 else replace(pair, case="_".join((*_folders_of(pair, root), pair.case)))
+        for pair in pairs
+    ]
+
+
+def _folders_of(pair: Pair, root: Path) -> tuple[str, ...]:
+    return Path(os.path.relpath(pair.images[0].parent, root)).parts
+
+
+def _first(described: Any) -> str:
+    """What dataset.json says of the first channel: by number, in a list, or of all in a word."""
+    if isinstance(described, dict):
+        return str(described.get("0", ""))
+    return str(described[0]) if isinstance(described, list) and described else str(described or "")
+
+
+def _names(content: Mapping[str, Any], root: Path) -> dict[int, str] | None:
+    """Names by value, as ``labels`` gives them: by value in the Decathlon's layout, by name in nnU-Net's.
+
+    Raises:
+        ValueError: a value is no whole number, as nnU-Net's regions and its label "ignore", is given twice, or the
+            background's is not 0.
+    """
+    file, labels = root / "dataset.json", content.get("labels") or {}
+    if not isinstance(labels, dict):
+        raise ValueError(f"{file}: labels must be names with their values, got {labels!r}")
+    by_value = all(name.isdecimal() for name in labels)
+    names: dict[int, str] = {}
+    for key, other in labels.items():
+        name, value = (str(other), key) if by_value else (key, other)
+        if name.lower() == "ignore" or not re.fullmatch(r"\d+", str(value)):
+            raise ValueError(
+                f"{file}: label {name!r} is {value!r}; regions and an ignored label are not "
+                "supported, give each label one value"
+            )
+        if int(value) in names:
+            raise ValueError(f"{file}: labels {names[int(value)]!r} and {name!r} have the same value {value}")
+        if name.lower() == "background" and int(value):
+            raise ValueError(f"{file}: the background is {value}; masks must have it as 0")
+        names[int(value)] = name
+    names.pop(0, None)
+    return names or None
+
+
+def nnunet(root: Path, content: Mapping[str, Any]) -> Layout:
+    ending, count = str(content.get("file_ending", ".nii.gz")), len(content["channel_names"])
+    if not ending.lower().endswith((*NIFTI_SUFFIXES, *PICTURE_SUFFIXES)):
+        raise ValueError(
+            f"{root / 'dataset.json'}: files that end in {ending!r} are not read; convert images and labels to .nii.gz, "
+            "and set file_ending"
+        )
+    for folder in ("imagesTr", "labelsTr"):
+        if not (root / folder).is_dir():
+            raise FileNotFoundError(f"{root}: dataset.json is nnU-Net's, but there is no folder {folder}")
+    images, problems = _channels(root / "imagesTr", ending, count)
+    labels, strays = _ending_in(root / "labelsTr", ending)
+    problems += strays
+    if ending.lower().endswith(PICTURE_SUFFIXES) and all(set(files) == {0} for files in images.values()):
+        count = 1  # a colour picture holds its channels in one file
+    pairs = []
+    for case in sorted(images.keys() | labels.keys()):
+        files = images.get(case, {})
+        lacking = [f"imagesTr/{case}_{i:04}{ending}" for i in range(count) if i not in files]
+        lacking += [] if case in labels else [f"labelsTr/{case}{ending}"]
+        if lacking:
+            problems.append(f"{case}: {' and '.join(lacking)} is missing")
+        else:
+            pairs.append(Pair(case, tuple(files[i] for i in range(count)), labels[case]))
+    modality = _first(content["channel_names"])
+    return Layout("nnU-Net", in_order(pairs), tuple(problems), _names(content, root), modality)
+
+
+def _channels(folder: Path, ending: str, count: int) -> tuple[dict[str, dict[int, Path]], list[str]]:
+    """Each case's files by channel, and a sentence for each file that is none of ``count`` channels."""
+    images: dict[str, dict[int, Path]] = {}
+    files, problems = _ending_in(folder, ending)
+    for stem, file in files.items():
+        match = CHANNEL.fullmatch(stem)
+        if match is None:
+            problems.append(f"{shown(file)}: expected a name that ends in _0000{ending}")
+        elif int(match[2]) >= count:
+            problems.append(f"{shown(file)}: dataset.json declares {count} channels, from 0000")
+        else:
+            images.setdefault(match[1], {})[int(match[2])] = file
+    return images, problems
+
+
+def _ending_in(folder: Path, ending: str) -> tuple[dict[str, Path], list[str]]:
+    """Files by their names without an ending, in any case, and a sentence for each other image."""
+    found, strays = {}, []
+    for file in sorted(folder.iterdir()):
+        name = file.name.lower()
+        if not file.name.startswith(".") and name.endswith(ending.lower()):
+            found[file.name[: -len(ending)]] = file
+        elif not file.name.startswith(".") and name.endswith((*NIFTI_SUFFIXES, *PICTURE_SUFFIXES, *NOT_READ)):
+            strays.append(f"{shown(file)}: dataset.json says that files end in {ending!r}")
+    return found, strays

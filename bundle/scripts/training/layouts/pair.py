@@ -1,0 +1,77 @@
+"""A labelled case, and what a folder of them holds."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...study import Case
+from ...study.kinds import NIFTI_SUFFIXES
+
+# images of formats that are not read: passed over in silence, they would be missed too late
+NOT_READ = (
+    ".nrrd",
+    ".mha",
+    ".mhd",
+    ".gif",
+    ".webp",
+    ".jp2",
+    ".svs",
+    ".dcm",
+    ".hdr",
+    ".img",
+    ".npy",
+    ".npz",
+    ".mat",
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A labelled case.
+
+    Attributes:
+        case: its name.
+        images: one file, or one file a channel.
+        label: the mask.
+    """
+
+    case: str
+    images: tuple[Path, ...]
+    label: Path
+
+    def item(self) -> dict[Hashable, Any]:
+        """``{"image": …, "label": …}`` as :class:`scripts.study.LoadStudyd` takes it."""
+        image: Any = str(self.images[0])
+        if len(self.images) > 1:
+            first = self.images[0]
+            kind: Any = "nifti" if first.name.lower().endswith(NIFTI_SUFFIXES) else "picture"
+            image = Case(self.case, kind, first.name, self.images, first.parent)
+        return {"image": image, "label": str(self.label)}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a folder of labelled data holds.
+
+    Attributes:
+        name: of the layout.
+        pairs: sorted by their images' paths.
+        problems: what has no partner, a sentence each.
+        labels: names by value as ``dataset.json`` declares them, without the background; None: it does not.
+        modality: of the first channel, or ``""``.
+    """
+
+    name: str
+    pairs: tuple[Pair, ...]
+    problems: tuple[str, ...] = ()
+    labels: dict[int, str] | None = field(default=None, hash=False)
+    modality: str = ""
+
+
+def shown(file: Path) -> str:
+    return f"{file.parent.name}/{file.name}"
+
+
+def in_order(pairs: list[Pair]) -> tuple[Pair, ...]:
+    return tuple(sorted(pairs, key=lambda pair: str(pair.images[0])))
