@@ -10,6 +10,7 @@ from mcanet.scripts.networks import (
     start_from,
 )
 
+from ..damage import spoil_a_weight
 from . import vectors
 
 
@@ -73,6 +74,14 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path) -> None:
         load_weights(MCANet(), file)
     with pytest.raises(FileNotFoundError, match="no weights at"):
         load_weights(MCANet(), tmp_path / "absent.pt")
+
+
+def test_weights_with_other_bytes_are_refused(tmp_path) -> None:
+    network, file = MCANet(out_channels=2), tmp_path / "model.pt"
+    torch.save({"model": network.state_dict()}, file)
+    spoil_a_weight(file)
+    with pytest.raises(ValueError, match=r"model.pt' is damaged \(in model/data/0\): fetch or save it again"):
+        load_weights(network, file)
 
 
 def test_training_starts_from_our_weights_or_published_ones(tmp_path) -> None:

@@ -11,8 +11,10 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Events
 from mcanet.scripts.networks import MCANet
 from mcanet.scripts.planning import plan
+from mcanet.scripts.training import labelled_datalist
 from monai.bundle import ConfigWorkflow
 from PIL import Image
 
@@ -91,6 +93,57 @@ def test_by_the_commands_that_the_plan_prints(tmp_path: Path) -> None:
     segmented = mcanet("segment", "../data/images", "../masks", "--task", "../mytask.json", cwd=elsewhere)
     assert segmented.returncode == 0, segmented.stderr
     assert len(list((tmp_path / "masks").glob("*/segmentation.png"))) == 6
+
+
+def test_where_no_case_that_validates_holds_a_label_the_last_weights_are_kept(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data, task, out = layouts.pictures(tmp_path / "data"), tmp_path / "mytask.json", tmp_path / "out"
+    plan(data, task)
+    for pair in labelled_datalist(data, "validation", folds=json.loads(task.read_text())["folds"]):
+        Image.fromarray(np.zeros((72, 72), np.uint8)).save(pair["label"])
+    brief = BRIEF | {"max_epochs": 2, "patience": 1}
+    run("train", task, dataset_dir=str(data), output_dir=str(out), ckpt_dir=str(out), **brief)
+    assert "no case that validates holds a label" in "".join(capfd.readouterr())
+    kept, last = (torch.load(out / name, weights_only=True) for name in ("model.pt", "last.pt"))
+    assert all(torch.equal(kept[name], last[name]) for name in last)
+
+
+def test_an_interrupted_training_does_not_go_on_with_other_data_or_settings(tmp_path: Path) -> None:
+    data, task, out = layouts.pictures(tmp_path / "data"), tmp_path / "mytask.json", tmp_path / "out"
+    plan(data, task)
+    settings = BRIEF | {
+        "max_epochs": 2,
+        "dataset_dir": str(data),
+        "output_dir": str(out),
+        "ckpt_dir": str(out),
+    }
+
+    def die(engine: Any) -> None:
+        raise KeyboardInterrupt
+
+    def start(**changed: Any) -> None:
+        files, kind = [str(CONFIGS / "train.json"), str(task)], "train"
+        workflow = ConfigWorkflow(workflow_type=kind, config_file=files, **settings | changed)
+        workflow.initialize()
+        if not changed:
+            workflow.parser.get_parsed_content("train#trainer").add_event_handler(
+                Events.EPOCH_STARTED(once=2), die
+            )
+        workflow.run()
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    for changed, words in (
+        ({"foreground": 0.1}, "foreground was 0.5, is 0.1"),
+        ({"variant": "small"}, "variant was 'tiny', is 'small'"),
+        ({"label_map": {"0": 1, "255": 0}}, "label_map was"),
+    ):
+        with pytest.raises(SystemExit, match=f"was another one .*{words}"):
+            start(**changed)
+    layouts.pictures(data, size=73)
+    with pytest.raises(SystemExit, match=r"data was '4 cases \(\w+\)', is '4 cases"):
+        start(max_epochs=2)
 
 
 def strange_value(data: Path) -> None:

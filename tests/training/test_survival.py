@@ -10,6 +10,8 @@ from mcanet.scripts.training import Checkpoints, OnlyFinite, SaveBest
 from monai.data import DataLoader, MetaTensor, list_data_collate
 from monai.engines import SupervisedTrainer
 
+from ..damage import spoil_a_weight
+
 EPOCHS = 5
 
 
@@ -87,6 +89,17 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, left: 
     unbroken = trainer_of(tmp_path / "unbroken")
     unbroken[0].run()
     assert torch.equal(network[1].weight, unbroken[1][1].weight)
+
+
+def test_a_checkpoint_with_other_bytes_in_a_weight_gives_way_to_the_one_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    break_off(tmp_path, epoch=4)
+    spoil_a_weight(tmp_path / "checkpoint.pt")
+    trainer, _, after = trainer_of(tmp_path)
+    trainer.run()
+    assert "checkpoint.pt' is damaged (in " in caplog.text
+    assert len(after) == 3 * (EPOCHS - 2)
 
 
 def test_two_damaged_checkpoints_are_an_error_and_not_a_new_start(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 import torch.nn as nn
 
+from .weights_file import load_whole
+
 logger = logging.getLogger(__name__)
 
 Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
@@ -180,7 +182,7 @@ def _read(path: str | Path) -> Mapping[str, Any]:
     """A file's tensors by name, or a mapping that holds them."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"no weights at {str(path)!r}; train the task, or name another file")
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    checkpoint = load_whole(path)
     if not isinstance(checkpoint, Mapping):
         raise ValueError(f"{str(path)!r} holds a {type(checkpoint).__name__}, expected a state dict")
     return checkpoint

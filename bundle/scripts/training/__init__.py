@@ -3,12 +3,13 @@
 from ..cores import loader_processes
 from .autocast import AutocastInferer
 from .checkpoints import Checkpoints, SaveBest, save_unvalidated
-from .datalist import labelled_datalist
+from .datalist import labelled_datalist, signature
 from .draws import SeedDraws
 from .finite import OnlyFinite
 from .history import History, KeepLoss, RunProgress
 from .layouts import Layout, Pair, read_layout
 from .map_labels import MapLabelsd, one_channel
+from .measured_dice import MeasuredDice
 from .parameter_groups import parameter_groups
 from .refusals import NameRefused, open_dataset
 from .slice_samples import RandSliceSamplesd
@@ -22,6 +23,7 @@ __all__ = [
     "KeepLoss",
     "Layout",
     "MapLabelsd",
+    "MeasuredDice",
     "NameRefused",
     "OnlyFinite",
     "Pair",
@@ -39,4 +41,5 @@ __all__ = [
     "parameter_groups",
     "read_layout",
     "save_unvalidated",
+    "signature",
 ]

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import torch
 from ignite.engine import Engine, Events
 
+from ..networks.weights_file import load_whole
+
 logger = logging.getLogger(__name__)
 
 LAST, BEFORE = "checkpoint.pt", "checkpoint_before.pt"
@@ -89,7 +91,7 @@ class Checkpoints:
         files = [file for name in (LAST, BEFORE) if (file := self.folder / name).exists()]
         for file in files:
             try:
-                return dict(torch.load(file, map_location="cpu", weights_only=True))
+                return dict(load_whole(file))
             except Exception as error:  # whatever half a file makes torch, zipfile or pickle raise
                 logger.warning("%s is damaged (%s)", file, str(error).split("\n")[0][:100])
         if files:

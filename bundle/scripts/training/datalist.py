@@ -1,11 +1,13 @@
 """Which labelled cases train, validate and test."""
 
+import hashlib
 import random
 import re
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..study import Case
 from .layouts import Pair, read_layout
 
 FRACTIONS = {"validation": 0.1, "test": 0.15}  # the rest trains
@@ -66,6 +68,17 @@ def labelled_datalist(
             raise ValueError(f"test_cases {test_cases!r} fits none of the {len(layout.pairs)} cases")
     chosen = set(split(list(dict.fromkeys(groups)), seed, folds, fold, tested)[subset])
     return [pair.item() for pair, group in zip(layout.pairs, groups, strict=True) if group in chosen]
+
+
+def signature(items: Sequence[Mapping[Hashable, Any]]) -> str:
+    """Words that differ where the cases do: how many, and a hash of their files' names and sizes."""
+    digest = hashlib.sha256()
+    for item in items:
+        image = item["image"]
+        files = image.files if isinstance(image, Case) else [Path(image)]
+        for file in (*files, Path(item["label"])):
+            digest.update(f"{file.name} {file.stat().st_size}\n".encode())
+    return f"{len(items)} cases ({digest.hexdigest()[:12]})"
 
 
 def group_of(pair: Pair, case_groups: str | None) -> str:

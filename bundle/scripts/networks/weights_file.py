@@ -1,0 +1,30 @@
+"""Files that torch saved, read only where every byte is as it was written."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def load_whole(path: str | Path) -> Any:
+    """What a file holds, on the CPU; its checksums are compared, which ``torch.load`` does not do.
+
+    Raises:
+        ValueError: a part of it is damaged.
+        OSError, RuntimeError, EOFError, pickle.UnpicklingError: it is none of torch's, or half of one.
+    """
+    if zipfile.is_zipfile(path):  # what torch saved before 1.6 has no checksums
+        with zipfile.ZipFile(path) as archive:
+            damaged = _damaged(archive)
+        if damaged:
+            raise ValueError(f"{str(path)!r} is damaged (in {damaged}): fetch or save it again")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _damaged(archive: zipfile.ZipFile) -> str | None:
+    """The first part whose content is not what was written."""
+    try:
+        return archive.testzip()
+    except zipfile.BadZipFile as error:
+        return str(error)
