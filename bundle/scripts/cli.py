@@ -1,6 +1,7 @@
 """The console command ``mcanet``: the bundle's workflows under short names, with no logic of its own."""
 
 import argparse
+import difflib
 import json
 import re
 import runpy
@@ -234,7 +235,32 @@ def task_file(task: str) -> Path | None:
     file = known.get(task, Path(task))
     if not file.is_file():
         raise SystemExit(f"no task {task!r}: expected one of {[DEFAULT_TASK, *known]} or a task file")
+    refuse_misspelt(file)
     return file
+
+
+def refuse_misspelt(overlay: Path) -> None:
+    """End the process if a task file cannot be read, or sets what no workflow has and it does not use itself.
+
+    Raises:
+        SystemExit: naming file and place.
+    """
+    text = overlay.read_text(encoding="utf-8")
+    try:
+        settings = json.loads(text)
+        if not isinstance(settings, dict):
+            raise ValueError(f"it holds a {type(settings).__name__}")
+    except ValueError as error:
+        raise SystemExit(f"the task file {str(overlay)!r} is no JSON object: {error}") from None
+    known = {key for file in CONFIGS.glob("*.json") for key in json.loads(file.read_text())} | {
+        "notes",
+        "_meta_",
+    }
+    for key in settings:
+        if key.lstrip("+").split("#")[0] not in known and f"@{key}" not in text and f"%{key}" not in text:
+            near = difflib.get_close_matches(key, known, 1)
+            advice = f"; did you mean {near[0]!r}?" if near else ""
+            raise SystemExit(f"the task file {str(overlay)!r} sets {key!r}, which no workflow has{advice}")
 
 
 if __name__ == "__main__":

@@ -163,6 +163,31 @@ def test_unknown_task_names_the_known_ones(tmp_path: Path) -> None:
     assert "no task 'spleen'" in run.stderr
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"roi_sise": [64, 64]}', "sets 'roi_sise', which no workflow has; did you mean 'roi_size'?"),
+        (
+            '{"planes": [2],, }',
+            "is no JSON object: Expecting property name enclosed in double quotes: line 1",
+        ),
+        ("[]", "is no JSON object: it holds a list"),
+        (
+            '{"own_value": 2, "context": "@own_value", "network_def#dropout": 0.2}',
+            "the input 'in' does not exist",
+        ),
+    ],
+)
+def test_a_task_file_with_a_slip_is_named_and_one_with_values_of_its_own_taken(
+    text: str, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.json").write_text(text)
+    run = mcanet("segment", "in", "out", "--task", "mine.json", cwd=tmp_path)
+    assert run.returncode == 1
+    assert words in run.stderr
+    assert "Traceback" not in run.stderr
+
+
 def test_the_log_is_json_where_that_is_asked_for(tmp_path: Path) -> None:
     hippocampi.decathlon(tmp_path / "in", 1)
     (tmp_path / "in" / "imagesTr" / "broken.nii.gz").write_bytes(b"no image")
