@@ -150,6 +150,14 @@ def test_links_are_not_followed(tmp_path):
     }
 
 
+def test_a_link_to_a_file_that_is_asked_for_is_read_by_its_own_name(tmp_path):
+    save(tmp_path / "blob.nii.gz")
+    (tmp_path / "scan.nii.gz").symlink_to((tmp_path / "blob.nii.gz").rename(tmp_path / "0a1b2c"))
+    (case,) = find_cases(tmp_path / "scan.nii.gz").cases
+    assert (case.case_id, case.kind) == ("scan", "nifti")
+    assert read_case(case).shape[0] == 1
+
+
 def test_pipes_do_not_hang(tmp_path):
     os.mkfifo(tmp_path / "pipe.nii")
     save(tmp_path / "a.nii.gz")

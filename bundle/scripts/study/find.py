@@ -77,7 +77,7 @@ def search(
 ) -> Found:
     """As :func:`find_cases`, of what exists; to find nothing is no error."""
     selection = parse_selection(series)
-    root = root.resolve()
+    root = root.resolve() if root.is_dir() else root.parent.resolve() / root.name  # a link to a file keeps its name
     if root.is_dir():
         files, notices = walk(root, limits)
     else:
