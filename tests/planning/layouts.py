@@ -72,6 +72,18 @@ def decathlon(folder: Path, count: int = 5, offset: float = 0.0, modality: str =
     return folder
 
 
+def decathlon_of_channels(folder: Path, count: int = 3) -> Path:
+    """Volumes of two channels in one file of four dimensions."""
+    decathlon(folder, count)
+    for i in range(count):
+        channels = [volume(i)[0], volume(i, gain=-60)[0]]
+        save(np.stack(channels, -1).astype(np.int16), folder / "imagesTr" / f"heart_{i}.nii.gz")
+    content = json.loads((folder / "dataset.json").read_text())
+    content["modality"] = {"0": "T2", "1": "ADC"}
+    (folder / "dataset.json").write_text(json.dumps(content))
+    return folder
+
+
 def nnunet(folder: Path, count: int = 3) -> Path:
     """Volumes of two channels in files of their own; the labels' values are 1 and 4."""
     for i in range(count):

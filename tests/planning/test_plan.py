@@ -56,6 +56,16 @@ def test_isotropic_channels_are_shown_in_three_planes_and_values_mapped(tmp_path
     assert task["intensity"]["channel_wise"] is True
 
 
+def test_volumes_of_one_file_become_channels_where_the_description_has_so_many(tmp_path: Path) -> None:
+    data = layouts.decathlon_of_channels(tmp_path / "data")
+    task = planned(data)
+    assert task["limits"] == {"nifti_volumes": 2}
+    assert (task["in_channels"], task["fitness_rules"]["channels"]) == (2, 2)
+    described(data, modality={"0": "T2", "1": "ADC", "2": "DWI"})
+    with pytest.raises(SystemExit, match="heart_0: .* expected one 3D volume, split the file, or 3 volumes"):
+        plan(data, tmp_path / "task.json")
+
+
 def test_hounsfield_units_are_clipped_to_the_labels_percentiles(tmp_path: Path) -> None:
     for modality, offset in (("CT", 0.0), ("", -1000.0)):
         task = planned(layouts.decathlon(tmp_path / f"data{modality}", offset=offset, modality=modality))

@@ -168,6 +168,18 @@ def test_vector_image(tmp_path):
         read(save(tmp_path / "a.nii", values((4, 4, 4, 1, 3), "f4")))
 
 
+def test_volumes_become_channels_where_so_many_are_expected(tmp_path):
+    given = values((6, 7, 4, 3))
+    file = save(tmp_path / "a.nii.gz", given)
+    image = read(file, limits=Limits(nifti_volumes=3))
+    assert np.array_equal(image.numpy(), np.moveaxis(given, -1, 0))
+    with pytest.raises(
+        RefusedError, match="expected one 3D volume, split the file, or 2 volumes as channels"
+    ):
+        read(file, limits=Limits(nifti_volumes=2))
+    assert read(save(tmp_path / "b.nii", values()), limits=Limits(nifti_volumes=3)).shape[0] == 1
+
+
 def test_unknown_unit_warns(tmp_path):
     image = read(save(tmp_path / "a.nii", xyzt_units=0))
     assert image.meta["warnings"] == ["xyzt_units names no unit, millimetres assumed"]

@@ -31,6 +31,7 @@ class DrawCases:
         data: the cases, see :func:`place_cases`.
         labels: the table of the task's labels.
         label_map: of the truth, see :class:`scripts.training.MapLabelsd`.
+        limits: arguments of :class:`scripts.study.Limits`.
     """
 
     def __init__(
@@ -39,13 +40,14 @@ class DrawCases:
         data: Sequence[Mapping[Any, Any]],
         labels: Sequence[Label],
         label_map: Mapping[str, int] | None = None,
+        limits: Mapping[str, Any] | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.data = {item["reference_file"]: item for item in data}
         self.labels = labels
         self.read = Compose(
             [
-                LoadStudyd(["image", "label", "prediction_file"]),
+                LoadStudyd(["image", "label", "prediction_file"], limits=limits),
                 MapLabelsd("label", len(labels) + 1, label_map),
             ]
         )

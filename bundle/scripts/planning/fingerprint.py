@@ -8,7 +8,7 @@ from monai.transforms import Orientationd
 from scipy import ndimage
 
 from ..slices import spacing_of
-from ..study import LoadStudyd, RefusedError
+from ..study import Limits, LoadStudyd, RefusedError
 from ..training import MapLabelsd, Pair
 from .values import Classes
 
@@ -55,14 +55,16 @@ class Facts:
         return len(self.mean)
 
 
-def facts_of(pair: Pair, classes: Classes) -> Facts:
-    """Read a pair strictly, as training will, and measure it.
+def facts_of(pair: Pair, classes: Classes, limits: Limits) -> Facts:
+    """Read a pair strictly, as training will with these limits, and measure it.
 
     Raises:
         RefusedError: naming the file, where one is unreadable, the two do not lie on one grid, the mask holds
             a value without a class, or the image is constant.
     """
-    item = MapLabelsd("label", len(classes.names) + 1, classes.label_map)(LoadStudyd(KEYS)(pair.item()))
+    item = MapLabelsd("label", len(classes.names) + 1, classes.label_map)(
+        LoadStudyd(KEYS, limits=limits)(pair.item())
+    )
     kind = str(item["image"].meta["kind"])
     if item["label"].ndim == 4:
         item = Orientationd(KEYS, axcodes="RAS", labels=(("L", "R"), ("P", "A"), ("I", "S")))(item)

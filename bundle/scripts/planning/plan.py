@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from ..plain_exit import plain_exit
-from ..study import RefusedError
+from ..study import Limits, RefusedError
 from ..training import Layout, Pair, read_layout
 from . import choices as choose
 from .choices import Choice
@@ -46,7 +46,8 @@ def plan(dataset_dir: str | Path, task_file: str | Path) -> None:
     masks, problems = each(layout.pairs, values_in, "masks")
     stop_at([*layout.problems, *problems])
     classes = classes_of(masks, layout.labels)
-    facts, problems = each(layout.pairs, lambda pair: facts_of(pair, classes), "pairs")
+    limits = Limits(nifti_volumes=layout.volumes)
+    facts, problems = each(layout.pairs, lambda pair: facts_of(pair, classes, limits), "pairs")
     stop_at([*problems, *unlike(facts)])
     chosen = settings(layout, classes, facts, weights=f"{file.resolve().with_suffix('')}_training/model.pt")
     data = summary(layout, classes, facts)
@@ -102,6 +103,10 @@ def settings(layout: Layout, classes: Classes, facts: list[Facts], weights: str)
     return {
         "ckpt_path": Choice(weights, "where `mcanet train` with this task writes unless OUT is given"),
         "channel_files": Choice(len(layout.pairs[0].images), "files an image, …_0000, …_0001 where several"),
+        "limits": Choice(
+            {"nifti_volumes": layout.volumes} if layout.volumes > 1 else {},
+            "volumes that a file of four dimensions holds, as channels",
+        ),
         "in_channels": Choice(channels, f"{facts[0].channels} of the image, with the neighbouring slices"),
         "out_channels": Choice(len(classes.names) + 1, "the labels and the background"),
         **labels(classes.names),

@@ -77,7 +77,9 @@ def search(
 ) -> Found:
     """As :func:`find_cases`, of what exists; to find nothing is no error."""
     selection = parse_selection(series)
-    root = root.resolve() if root.is_dir() else root.parent.resolve() / root.name  # a link to a file keeps its name
+    root = (
+        root.resolve() if root.is_dir() else root.parent.resolve() / root.name
+    )  # a link to a file keeps its name
     if root.is_dir():
         files, notices = walk(root, limits)
     else:
@@ -176,7 +178,9 @@ class _FileSearch:
                 )
             if kind == "nifti":
                 header = read_nifti_header(file, name, self.limits)
-                self.fit.append((case, Info(header.shape, header.spacing, header.warnings)))
+                self.fit.append(
+                    (case, Info(header.shape, header.spacing, header.warnings, channels=header.volumes))
+                )
                 return
             head = read_picture_header(file, name, self.limits, split_pages=self.split_pages)
             info = Info(head.shape, (1.0, 1.0), head.warnings, channels=1 if head.grey else 3)

@@ -19,6 +19,7 @@ class Limits:
         max_deflated_bytes: bytes that one deflated DICOM file may unfold to, all held at once.
         decode_seconds: time that one compressed frame or picture may compute; waiting, ten times that.
         decode_bytes: address space of the process that decodes, above what it needs to start.
+        nifti_volumes: volumes that a NIfTI file of four dimensions may hold, which become channels: so many, or one.
         fill_nonfinite: value put in place of NaN and infinite voxels, with a warning; None refuses them.
     """
 
@@ -31,6 +32,7 @@ class Limits:
     max_deflated_bytes: int = 2**29
     decode_seconds: float = 60.0
     decode_bytes: int = 4 * 2**30
+    nifti_volumes: int = 1
     fill_nonfinite: float | None = None
 
     def check_file(self, size: int, name: str) -> None:

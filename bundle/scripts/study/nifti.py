@@ -33,6 +33,8 @@ class NiftiHeader:
     """What is needed to read the voxels.
 
     Attributes:
+        shape: of a volume.
+        volumes: how many there are, one behind the other.
         offset: byte where the voxels begin, after unpacking.
         affine: voxel index to RAS millimetres.
         packed: whether the file is gzip.
@@ -40,6 +42,7 @@ class NiftiHeader:
 
     name: str
     shape: tuple[int, ...]
+    volumes: int
     dtype: np.dtype
     offset: int
     slope: float
@@ -121,33 +124,38 @@ def _check(header: Nifti1Header, name: str, size: int | None, limits: Limits) ->
         size: bytes of the file, None where it is packed.
         limits: caps.
     """
-    shape = _shape(header, name)
-    limits.check_voxels(shape, name)
+    shape, volumes = _shape(header, name, limits.nifti_volumes)
+    limits.check_voxels((*shape, volumes), name)
     dtype = _dtype(header, name)
     offset = _offset(header, name)
-    end = offset + math.prod(shape) * dtype.itemsize
+    end = offset + math.prod(shape) * volumes * dtype.itemsize
     if size is None:
         limits.check_unpacked(end, name)
     elif end > size:
         raise RefusedError(f"{name}: truncated: {size} bytes, expected {end}; fetch the file again")
     slope, intercept = _scaling(header, name)
     affine, warnings = read_affine(header, shape, name)
-    return NiftiHeader(name, shape, dtype, offset, slope, intercept, affine, size is None, tuple(warnings))
+    return NiftiHeader(
+        name, shape, volumes, dtype, offset, slope, intercept, affine, size is None, tuple(warnings)
+    )
 
 
-def _shape(header: Nifti1Header, name: str) -> tuple[int, ...]:
+def _shape(header: Nifti1Header, name: str, most: int) -> tuple[tuple[int, ...], int]:
+    """Of a volume, and how many there are: one, or ``most``."""
     dims = [int(extent) for extent in header["dim"]]
     if not 1 <= dims[0] <= 7:
         raise RefusedError(f"{name}: dim[0] is {dims[0]}, expected 1 to 7; correct the header")
     shape = tuple(dims[1 : dims[0] + 1])
     if min(shape) <= 0:
         raise RefusedError(f"{name}: dim is {dims}, expected sizes above 0; correct the header")
-    if any(extent > 1 for extent in shape[3:]) or len(shape) < 2:
+    volumes = math.prod(shape[3:])
+    if volumes not in (1, most) or len(shape) < 2:
         raise RefusedError(
             f"{name}: dim is {shape}, {len(shape)}D with intent_code {int(header['intent_code'])}; "
             "expected one 3D volume, split the file"
+            + (f", or {most} volumes as channels" if most > 1 else "")
         )
-    return (*shape[:3], 1)[:3]
+    return (*shape[:3], 1)[:3], volumes
 
 
 def _dtype(header: Nifti1Header, name: str) -> np.dtype:
@@ -192,16 +200,18 @@ def read_nifti(case: Case, limits: Limits) -> tuple[np.ndarray, NiftiHeader, lis
     """Reads a file's voxels.
 
     Returns:
-        Array (1, X, Y, Z), the header it was read by, and warnings.
+        Array (volumes, X, Y, Z), the header it was read by, and warnings.
     """
     file = case.files[0]
     header = read_nifti_header(file, case.relative(file), limits)
     warnings = list(header.warnings)
     integers = header.dtype.kind in "iu" and whole(header.slope, header.intercept)
-    volume = fill(header.shape[::-1], integers, lambda: _slices(file, header))
-    if volume.dtype.kind == "f":
-        _check_finite(volume, header, limits, warnings)
-    return volume.transpose(2, 1, 0)[None], header, warnings
+    columns, rows, depth = header.shape
+    slices = fill((header.volumes * depth, rows, columns), integers, lambda: _slices(file, header))
+    if slices.dtype.kind == "f":
+        _check_finite(slices, header, limits, warnings)
+    volumes = slices.reshape(header.volumes, depth, rows, columns)
+    return volumes.transpose(0, 3, 2, 1), header, warnings
 
 
 def _check_finite(volume: np.ndarray, header: NiftiHeader, limits: Limits, warnings: list[str]) -> None:
@@ -225,7 +235,7 @@ def _slices(file: Path, header: NiftiHeader) -> Iterator[tuple[np.ndarray, float
     try:
         with _open(file, header.packed) as stream:
             _skip(stream, header.offset)
-            for _ in range(header.shape[2]):
+            for _ in range(header.volumes * header.shape[2]):
                 _read_exactly(stream, memoryview(data))
                 yield stored, header.slope, header.intercept, header.name
             _read_to_end(stream, header)

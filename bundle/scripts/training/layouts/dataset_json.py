@@ -24,8 +24,13 @@ def decathlon(root: Path, content: Mapping[str, Any]) -> Layout:
         else:
             pairs.append(pair)
     name = "Medical Segmentation Decathlon"
-    modality = _first(content.get("modality", ""))
-    return Layout(name, in_order(_told_apart(pairs, root)), tuple(problems), _names(content, root), modality)
+    modality = content.get("modality", "")
+    declared = len(modality) if isinstance(modality, dict) else 1
+    volumes = declared if all(len(pair.images) == 1 for pair in pairs) else 1
+    labels = _names(content, root)
+    return Layout(
+        name, in_order(_told_apart(pairs, root)), tuple(problems), labels, _first(modality), max(volumes, 1)
+    )
 
 
 def _files_of(entry: Any, root: Path) -> tuple[list[str], str]:

@@ -60,6 +60,7 @@ class Layout:
         problems: what has no partner, a sentence each.
         labels: names by value as ``dataset.json`` declares them, without the background; None: it does not.
         modality: of the first channel, or ``""``.
+        volumes: of four-dimensional files, that become channels.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Layout:
     problems: tuple[str, ...] = ()
     labels: dict[int, str] | None = field(default=None, hash=False)
     modality: str = ""
+    volumes: int = 1
 
 
 def shown(file: Path) -> str:
