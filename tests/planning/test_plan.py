@@ -92,6 +92,17 @@ def test_pictures_are_flipped_and_turned_and_their_values_mapped(tmp_path: Path)
     assert "subtrahend" not in grey["intensity"]
 
 
+def test_a_colour_may_be_left_out(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data")
+    for file in (data / "images").iterdir():
+        picture = np.asarray(Image.open(file)).copy()
+        picture[..., 2] = 0
+        Image.fromarray(picture).save(file)
+    task = planned(data)
+    assert task["in_channels"] == 3
+    assert all(value > 0 for value in task["intensity"]["divisor"])
+
+
 def test_large_objects_are_shrunk_until_a_picture_fits(tmp_path: Path) -> None:
     task = planned(layouts.pictures(tmp_path / "data", size=640))
     assert task["spacing"] == 2.5

@@ -70,9 +70,10 @@ def facts_of(pair: Pair, classes: Classes, limits: Limits) -> Facts:
         item = Orientationd(KEYS, axcodes="RAS", labels=(("L", "R"), ("P", "A"), ("I", "S")))(item)
     image, label = item["image"].numpy(), item["label"].numpy()[0].astype(np.uint8)
     flat = image.reshape(len(image), -1)
-    if np.ptp(flat, axis=1).min() == 0:
+    blank = np.ptp(flat, axis=1) == 0
+    if blank.all() or (blank.any() and kind != "picture"):  # a picture may leave a colour out
         name = Path(item["image"].meta["filename_or_obj"]).name
-        raise RefusedError(f"{name}: every voxel of a channel is {flat[np.ptp(flat, axis=1).argmin(), 0]:g}")
+        raise RefusedError(f"{name}: every voxel of a channel is {flat[blank.argmax(), 0]:g}")
     labelled = flat[:, label.reshape(-1) > 0]
     step = max(1, labelled.shape[1] // SAMPLE)
     extent, in_one_piece, objects = _shapes(label)
