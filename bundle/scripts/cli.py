@@ -240,7 +240,7 @@ def task_file(task: str) -> Path | None:
 
 
 def refuse_misspelt(overlay: Path) -> None:
-    """End the process if a task file cannot be read, or sets what no workflow has and it does not use itself.
+    """End the process if a task file cannot be read, or sets almost what a workflow has; it may have values of its own.
 
     Raises:
         SystemExit: naming file and place.
@@ -252,15 +252,13 @@ def refuse_misspelt(overlay: Path) -> None:
             raise ValueError(f"it holds a {type(settings).__name__}")
     except ValueError as error:
         raise SystemExit(f"the task file {str(overlay)!r} is no JSON object: {error}") from None
-    known = {key for file in CONFIGS.glob("*.json") for key in json.loads(file.read_text())} | {
-        "notes",
-        "_meta_",
-    }
+    known = {key for file in CONFIGS.glob("*.json") for key in json.loads(file.read_text())}
     for key in settings:
-        if key.lstrip("+").split("#")[0] not in known and f"@{key}" not in text and f"%{key}" not in text:
-            near = difflib.get_close_matches(key, known, 1)
-            advice = f"; did you mean {near[0]!r}?" if near else ""
-            raise SystemExit(f"the task file {str(overlay)!r} sets {key!r}, which no workflow has{advice}")
+        near = difflib.get_close_matches(key.lstrip("+").split("#")[0], known, 1, cutoff=0.8)
+        if near and near[0] != key.lstrip("+").split("#")[0] and f"@{key}" not in text:
+            raise SystemExit(
+                f"the task file {str(overlay)!r} sets {key!r}, which no workflow has; did you mean {near[0]!r}?"
+            )
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ class Checkpoints:
             try:
                 return dict(load_whole(file))
             except Exception as error:  # whatever half a file makes torch, zipfile or pickle raise
-                logger.warning("%s is damaged (%s)", file, str(error).split("\n")[0][:100])
+                logger.warning("%s is damaged (%s)", file, str(error).split("\n")[0][:300])
         if files:
             raise SystemExit(
                 f"cannot go on: no whole checkpoint in {self.folder}; delete {LAST} to start anew"
