@@ -6,7 +6,7 @@ import json
 import re
 import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .cores import share_cores
@@ -210,11 +210,16 @@ def refuse_unknown(overrides: Sequence[str], config_files: Sequence[Path]) -> No
     Raises:
         SystemExit: naming it and the settings that there are.
     """
-    settings = {key for file in config_files for key in json.loads(file.read_text())}
+    settings = settings_in(config_files)
     for word in overrides:
         name = re.split(r"[#:=]", word.removeprefix("--"))[0]
         if word.startswith("--") and name not in settings | OF_MONAI:
             raise SystemExit(f"no setting {name!r}: expected one of {', '.join(sorted(settings))}")
+
+
+def settings_in(config_files: Iterable[Path]) -> set[str]:
+    """The names at the top of configuration files."""
+    return {key for file in config_files for key in json.loads(file.read_text())}
 
 
 def in_python(override: str) -> str:
@@ -252,10 +257,11 @@ def refuse_misspelt(overlay: Path) -> None:
             raise ValueError(f"it holds a {type(settings).__name__}")
     except ValueError as error:
         raise SystemExit(f"the task file {str(overlay)!r} is no JSON object: {error}") from None
-    known = {key for file in CONFIGS.glob("*.json") for key in json.loads(file.read_text())}
+    known = settings_in(CONFIGS.glob("*.json"))
     for key in settings:
-        near = difflib.get_close_matches(key.lstrip("+").split("#")[0], known, 1, cutoff=0.8)
-        if near and near[0] != key.lstrip("+").split("#")[0] and f"@{key}" not in text:
+        name = key.lstrip("+").split("#")[0]
+        near = [] if name in known else difflib.get_close_matches(name, known, 1, cutoff=0.8)
+        if near and f"@{key}" not in text:
             raise SystemExit(
                 f"the task file {str(overlay)!r} sets {key!r}, which no workflow has; did you mean {near[0]!r}?"
             )

@@ -78,10 +78,14 @@ def decathlon_of_channels(folder: Path, count: int = 3) -> Path:
     for i in range(count):
         channels = [volume(i)[0], volume(i, gain=-60)[0]]
         save(np.stack(channels, -1).astype(np.int16), folder / "imagesTr" / f"heart_{i}.nii.gz")
-    content = json.loads((folder / "dataset.json").read_text())
-    content["modality"] = {"0": "T2", "1": "ADC"}
-    (folder / "dataset.json").write_text(json.dumps(content))
+    describe(folder, modality={"0": "T2", "1": "ADC"})
     return folder
+
+
+def describe(folder: Path, **changed: object) -> None:
+    """Change what a data set's description says."""
+    file = folder / "dataset.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changed))
 
 
 def nnunet(folder: Path, count: int = 3) -> Path:

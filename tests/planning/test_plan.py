@@ -31,6 +31,14 @@ def planned(data: Path) -> dict[str, Any]:
     return task
 
 
+def assert_refused(data: Path, *sentences: str) -> None:
+    """The plan ends with all of them."""
+    with pytest.raises(SystemExit) as stop:
+        plan(data, data.with_name("task.json"))
+    for words in sentences:
+        assert words in str(stop.value)
+
+
 def test_thick_slices_are_shown_in_their_own_plane(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,7 +69,7 @@ def test_volumes_of_one_file_become_channels_where_the_description_has_so_many(t
     task = planned(data)
     assert task["limits"] == {"nifti_volumes": 2}
     assert (task["in_channels"], task["fitness_rules"]["channels"]) == (2, 2)
-    described(data, modality={"0": "T2", "1": "ADC", "2": "DWI"})
+    layouts.describe(data, modality={"0": "T2", "1": "ADC", "2": "DWI"})
     with pytest.raises(SystemExit, match="heart_0: .* expected one 3D volume, split the file, or 3 volumes"):
         plan(data, tmp_path / "task.json")
 
@@ -163,14 +171,8 @@ def test_patients_stay_together_and_left_is_not_mirrored_into_right(tmp_path: Pa
 )
 def test_sides_are_known_by_the_labels_names(names: tuple[str, str], mirror: float, tmp_path: Path) -> None:
     data = layouts.decathlon(tmp_path / "data")
-    described(data, labels={"0": "background", "1": names[0], "2": names[1]})
+    layouts.describe(data, labels={"0": "background", "1": names[0], "2": names[1]})
     assert planned(data)["mirror"] == mirror
-
-
-def described(data: Path, **changed: Any) -> None:
-    """Change what a data set's description says."""
-    file = data / "dataset.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | changed))
 
 
 def test_volumes_stacked_another_way_are_named_and_refused(tmp_path: Path) -> None:
@@ -307,14 +309,12 @@ def test_every_broken_pair_of_pictures_is_named(tmp_path: Path) -> None:
     (data / "masks" / "case0.png").unlink()
     (data / "images" / "case1.png").unlink()
     shutil.copy(data / "masks" / "case2.png", data / "masks" / "case2_mask.png")
-    with pytest.raises(SystemExit) as stop:
-        plan(data, tmp_path / "task.json")
-    for words in (
+    assert_refused(
+        data,
         "images/case0.png: no mask in masks",
         "masks/case1.png: no image of that name in images",
         "images/case2.png: 2 masks, expected one in masks",
-    ):
-        assert words in str(stop.value)
+    )
     shutil.rmtree(data / "masks")
     shutil.rmtree(data / "images")
     data = layouts.pictures(tmp_path, count=8)
@@ -330,26 +330,22 @@ def test_pairs_that_are_not_read_are_named(tmp_path: Path) -> None:
         Image.open(data / folder / "case0.png").save(data / folder / "case0.webp")
         (data / folder / "site").mkdir()
         (data / folder / "case1.png").rename(data / folder / "site" / "case1.png")
-    with pytest.raises(SystemExit) as stop:
-        plan(data, tmp_path / "task.json")
-    for words in (
+    assert_refused(
+        data,
         "images/case0.webp: this format is not read",
         "masks/site: a folder; put its files into masks",
-    ):
-        assert words in str(stop.value)
+    )
     data = layouts.nnunet(tmp_path / "nnunet")
     (data / "imagesTr" / "brain_0_0001.nii.gz").rename(data / "imagesTr" / "brain_0_0001.NII.GZ")
     (data / "imagesTr" / "._brain_0_0000.nii.gz").write_bytes(b"of the desktop")
     assert planned(data)["channel_files"] == 2
     shutil.copy(data / "imagesTr" / "brain_1_0001.nii.gz", data / "imagesTr" / "brain_1_0002.nii.gz")
     (data / "labelsTr" / "brain_9.nrrd").write_bytes(b"NRRD0005")
-    with pytest.raises(SystemExit) as stop:
-        plan(data, tmp_path / "task.json")
-    for words in (
+    assert_refused(
+        data,
         "brain_1_0002.nii.gz: dataset.json declares 2 channels",
         "labelsTr/brain_9.nrrd: dataset.json says",
-    ):
-        assert words in str(stop.value)
+    )
 
 
 def test_equal_names_in_several_folders_are_told_apart(tmp_path: Path) -> None:

@@ -184,11 +184,10 @@ def caching(facts: Sequence[Facts], memory: int) -> dict[str, Choice]:
 
 def _sided(names: Sequence[str]) -> list[str]:
     """Labels of one side of the body, by their names: left or right, or L and R where there are both."""
-    words = [set(re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)) for name in names]
-    lower = [{word.lower() for word in each} for each in words]
-    pairs = [both for both in ({"l", "r"}, {"lh", "rh"}) if both <= set().union(*lower)]
+    words = [{word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)} for name in names]
+    pairs = [both for both in ({"l", "r"}, {"lh", "rh"}) if both <= set().union(*words)]
     one_sided = {"left", "right"}.union(*pairs)
-    return [name for name, each in zip(names, lower, strict=True) if each & one_sided]
+    return [name for name, each in zip(names, words, strict=True) if each & one_sided]
 
 
 def drawing(facts: Sequence[Facts], names: Sequence[str]) -> dict[str, Choice]:

@@ -9,7 +9,7 @@ from ..study import LoadStudyd
 from ..training import Pair, one_channel
 
 MOST_LABELS = 32  # more distinct values are objects that are numbered, or a mask saved with loss
-FEWEST_GREYS = 8
+FEWEST_GREYS = 8  # between black and white: fewer may be labels
 EXTREME = 32  # how far from 0 and 255 the values of a two-valued mask lie after JPEG
 
 

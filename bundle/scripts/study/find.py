@@ -77,13 +77,12 @@ def search(
 ) -> Found:
     """As :func:`find_cases`, of what exists; to find nothing is no error."""
     selection = parse_selection(series)
-    root = (
-        root.resolve() if root.is_dir() else root.parent.resolve() / root.name
-    )  # a link to a file keeps its name
     if root.is_dir():
+        root = root.resolve()
         files, notices = walk(root, limits)
-    else:
-        root, files, notices = root.parent, [root], []
+    else:  # a link to a file keeps its name
+        name, root = root.name, root.parent.resolve()
+        files, notices = [root / name], []
     guesses = {file: guess(file) for file in files}
     headers = read_headers(
         [file for file in files if guesses[file].kind == "dicom"],

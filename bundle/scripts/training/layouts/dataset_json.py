@@ -10,10 +10,11 @@ from typing import Any
 
 from ...study.channels import CHANNEL
 from ...study.kinds import NIFTI_SUFFIXES, PICTURE_SUFFIXES, stem_of
-from .pair import NOT_READ, Layout, Pair, in_order, shown
+from .pair import NOT_READ, Layout, Pair, in_order, shown, visible
 
 
 def decathlon(root: Path, content: Mapping[str, Any]) -> Layout:
+    """Pairs that the list ``training`` names; see :func:`read_layout` for its errors."""
     pairs, problems = [], []
     for entry in content["training"]:
         images, label = _files_of(entry, root)
@@ -25,11 +26,11 @@ def decathlon(root: Path, content: Mapping[str, Any]) -> Layout:
             pairs.append(pair)
     name = "Medical Segmentation Decathlon"
     modality = content.get("modality", "")
-    declared = len(modality) if isinstance(modality, dict) else 1
-    volumes = declared if all(len(pair.images) == 1 for pair in pairs) else 1
+    single = all(len(pair.images) == 1 for pair in pairs)
+    volumes = len(modality) if single and modality and isinstance(modality, dict) else 1
     labels = _names(content, root)
     return Layout(
-        name, in_order(_told_apart(pairs, root)), tuple(problems), labels, _first(modality), max(volumes, 1)
+        name, in_order(_told_apart(pairs, root)), tuple(problems), labels, _first(modality), volumes
     )
 
 
@@ -98,6 +99,7 @@ def _names(content: Mapping[str, Any], root: Path) -> dict[int, str] | None:
 
 
 def nnunet(root: Path, content: Mapping[str, Any]) -> Layout:
+    """Pairs of imagesTr and labelsTr; see :func:`read_layout` for its errors."""
     ending, count = str(content.get("file_ending", ".nii.gz")), len(content["channel_names"])
     if not ending.lower().endswith((*NIFTI_SUFFIXES, *PICTURE_SUFFIXES)):
         raise ValueError(
@@ -143,10 +145,10 @@ def _channels(folder: Path, ending: str, count: int) -> tuple[dict[str, dict[int
 def _ending_in(folder: Path, ending: str) -> tuple[dict[str, Path], list[str]]:
     """Files by their names without an ending, in any case, and a sentence for each other image."""
     found, strays = {}, []
-    for file in sorted(folder.iterdir()):
+    for file in visible(folder):
         name = file.name.lower()
-        if not file.name.startswith(".") and name.endswith(ending.lower()):
+        if name.endswith(ending.lower()):
             found[file.name[: -len(ending)]] = file
-        elif not file.name.startswith(".") and name.endswith((*NIFTI_SUFFIXES, *PICTURE_SUFFIXES, *NOT_READ)):
+        elif name.endswith((*NIFTI_SUFFIXES, *PICTURE_SUFFIXES, *NOT_READ)):
             strays.append(f"{shown(file)}: dataset.json says that files end in {ending!r}")
     return found, strays

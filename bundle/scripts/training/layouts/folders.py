@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from ...study.kinds import NIFTI_SUFFIXES, PICTURE_SUFFIXES, stem_of
-from .pair import NOT_READ, Layout, Pair, in_order, shown
+from .pair import NOT_READ, Layout, Pair, in_order, shown, visible
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "imagestr")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "labelstr", "segmentations", "annotations", "groundtruth")
@@ -17,6 +17,7 @@ MASK_SUFFIXES = ("_mask", "_masks", "_segmentation", "_seg", "_label", "_labels"
 
 
 def folders(root: Path) -> Layout:
+    """Pairs of a folder of images and one of masks; see :func:`read_layout` for its errors."""
     image_folder, mask_folder = _one_folder(root, IMAGE_FOLDERS), _one_folder(root, MASK_FOLDERS)
     images, problems = _by_stem(image_folder)
     masks, more = _by_stem(mask_folder)
@@ -49,15 +50,15 @@ def _one_folder(root: Path, names: tuple[str, ...]) -> Path:
         FileNotFoundError: there is none.
         ValueError: there are several.
     """
-    folders = sorted(path for path in root.iterdir() if path.is_dir())
-    found = [path for path in folders if path.name.lower() in names]
+    all_below = sorted(path for path in root.iterdir() if path.is_dir())
+    found = [path for path in all_below if path.name.lower() in names]
     if len(found) > 1:
         raise ValueError(
             f"{root}: found {' and '.join(path.name for path in found)}, expected one folder of {', '.join(names)}"
         )
     if found:
         return found[0]
-    below = [path.name for path in folders if any(part.name.lower() in names for part in path.iterdir())]
+    below = [path.name for path in all_below if any(part.name.lower() in names for part in path.iterdir())]
     advice = f"; give one of its folders, {', '.join(below)}" if below else ""
     raise FileNotFoundError(
         f"no dataset.json in {str(root)!r}, and no folder {' or '.join(names)}: expected the Medical "
@@ -69,7 +70,7 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
     """Image files by stem, and a sentence for each whose stem is taken."""
     found: dict[str, Path] = {}
     problems = []
-    for file in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+    for file in visible(folder):
         known = file.name.lower().endswith((*NIFTI_SUFFIXES, *PICTURE_SUFFIXES))
         if file.is_dir() and any(file.iterdir()):
             problems.append(f"{shown(file)}: a folder; put its files into {folder.name} itself")

@@ -71,9 +71,16 @@ class Layout:
     volumes: int = 1
 
 
+def visible(folder: Path) -> list[Path]:
+    """What a folder holds, sorted, without hidden files, which desktop systems leave."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
 def shown(file: Path) -> str:
+    """A file in a message, with its folder."""
     return f"{file.parent.name}/{file.name}"
 
 
 def in_order(pairs: list[Pair]) -> tuple[Pair, ...]:
+    """By their images' paths, so that a split does not hang on the order of a listing."""
     return tuple(sorted(pairs, key=lambda pair: str(pair.images[0])))
