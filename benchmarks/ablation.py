@@ -99,8 +99,7 @@ INTENSITY = (
 )
 DEEP_LOSS = {"loss": {"_target_": "ablation_parts.DeepLoss", "loss": RECIPE["loss"]}}
 SCRATCH_START = {"init_path": None, "learning_rate": 0.002}
-NO_AVERAGE = {"ema#momentum": 0.999, "ema#momentum_warmup": 0.99}
-# the first half of a training twice as long, whose schedule and average's momentum it has
+# the first half of a training twice as long, whose schedule it has
 HALF_WAY = {"steps": "$2 * @train#trainer#max_epochs * len(@train#dataloader)"}
 ROWS: dict[str, dict[str, Any]] = {
     SHIPPED: {},
@@ -115,9 +114,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "draws anywhere, not on labels": {"foreground": 0.0},
     "cross-entropy alone": {"loss#lambda_dice": 0.0},
     "Dice alone": {"loss#lambda_ce": 0.0},
-    "no running average": NO_AVERAGE,
     "stopped half-way": HALF_WAY,
-    "stopped half-way, no running average": HALF_WAY | NO_AVERAGE,
     "no dropout, no stochastic depth": {"network_def#dropout": 0.0, "network_def#drop_path": 0.0},
     "decoder no faster than encoder": {"head_multiplier": 1.0},
     "AdamW's eps at PyTorch's 1e-8": {"optimizer#eps": 1e-8},

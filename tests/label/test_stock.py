@@ -50,5 +50,5 @@ def test_the_stock_app_serves_inference_and_training(tmp_path: Path) -> None:
         task = client.run("train/hippocampus", max_epochs=1, val_split=0.4, multi_gpu=False)
         assert task["status"] == "DONE", task["details"]
         weights = app / "model/hippocampus/models/model.pt"
-        assert 0 < made.apart(weights) < 0.01  # the average began at the shipped weights, not at random ones
+        assert 0 < made.apart(weights) < 0.01  # trained from the shipped weights, not from random ones
         assert client.infer("hippocampus", "case_0", "image", result_dtype="uint8").content != file

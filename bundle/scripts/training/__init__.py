@@ -14,7 +14,6 @@ from .parameter_groups import parameter_groups
 from .refusals import NameRefused, open_dataset
 from .slice_samples import RandSliceSamplesd
 from .start import open_datalist, open_weights
-from .weight_average import WeightAverage
 
 __all__ = [
     "AutocastInferer",
@@ -31,7 +30,6 @@ __all__ = [
     "RunProgress",
     "SaveBest",
     "SeedDraws",
-    "WeightAverage",
     "labelled_datalist",
     "loader_processes",
     "one_channel",
