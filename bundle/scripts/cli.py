@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .cores import share_cores
 from .heap import keep_freed_memory
+from .plain_exit import plain_exit
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 DEFAULT_TASK = "hippocampus"  # the settings in the configs themselves
@@ -135,6 +136,9 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Run ``python -m monai.bundle run`` with the command's configuration files and arguments."""
     share_cores()
     keep_freed_memory()
+    for name in arguments.places:
+        if getattr(arguments, name, None) == "":
+            raise SystemExit(f"cannot {arguments.command}: {name} is an empty name")
     overlay = task_file(arguments.task)
     config_files = [CONFIGS / arguments.config, *([overlay] if overlay else [])]
     refuse_unknown(overrides, config_files)
@@ -142,9 +146,9 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         arguments.output_dir = training_folder(overlay)
     places = {"dataset_dir": "dataset_dir", "output_dir": "output_dir", "ckpt_dir": "output_dir"}
     given = [
-        f"--{setting}={value!r}"
+        f"--{setting}={literal(value)!r}"
         for setting, name in places.items()
-        if (value := getattr(arguments, name, None)) and setting in arguments.places
+        if (value := getattr(arguments, name, None)) is not None and setting in arguments.places
     ]
     if arguments.run_id:
         given += ["--run_id", arguments.run_id]
@@ -155,7 +159,8 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         given += ["--logging_file", "False"]
     files = repr([str(file) for file in config_files])
     sys.argv = ["monai.bundle", "run", "--config_file", files, *given, *map(in_python, overrides)]
-    runpy.run_module("monai.bundle", run_name="__main__")
+    with plain_exit(f"cannot {arguments.command}"):
+        runpy.run_module("monai.bundle", run_name="__main__")
 
 
 def plan(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -211,15 +216,25 @@ def refuse_unknown(overrides: Sequence[str], config_files: Sequence[Path]) -> No
         SystemExit: naming it and the settings that there are.
     """
     settings = settings_in(config_files)
-    for word in overrides:
+    for before, word in zip(["", *overrides], overrides, strict=False):
         name = re.split(r"[#:=]", word.removeprefix("--"))[0]
+        value = not before.startswith("--") or "=" in before
         if word.startswith("--") and name not in settings | OF_MONAI:
             raise SystemExit(f"no setting {name!r}: expected one of {', '.join(sorted(settings))}")
+        if not word.startswith("--") and value:
+            raise SystemExit(f"{word!r} belongs to no setting: expected --name value")
 
 
 def settings_in(config_files: Iterable[Path]) -> set[str]:
     """The names at the top of configuration files."""
     return {key for file in config_files for key in json.loads(file.read_text())}
+
+
+def literal(place: str) -> str:
+    """A path that MONAI takes as it is: it evaluates texts that begin with ``$``, and follows ``@``, ``%`` and ``#``."""
+    if not re.search("[$@%#]", place):
+        return place
+    return "$" + re.sub("[$@%#]", lambda sign: f"\\x{ord(sign[0]):02x}", repr(place))
 
 
 def in_python(override: str) -> str:
@@ -250,12 +265,12 @@ def refuse_misspelt(overlay: Path) -> None:
     Raises:
         SystemExit: naming file and place.
     """
-    text = overlay.read_text(encoding="utf-8")
     try:
+        text = overlay.read_text(encoding="utf-8")
         settings = json.loads(text)
         if not isinstance(settings, dict):
             raise ValueError(f"it holds a {type(settings).__name__}")
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise SystemExit(f"the task file {str(overlay)!r} is no JSON object: {error}") from None
     known = settings_in(CONFIGS.glob("*.json"))
     for key in settings:

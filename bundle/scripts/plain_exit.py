@@ -26,5 +26,13 @@ def plain_exit(what: str) -> Iterator[None]:
     try:
         yield
     except FORESEEN as error:
-        words = error.args[0] if isinstance(error, KeyError) and error.args else error
+        cause = first_cause(error)
+        words = cause.args[0] if isinstance(cause, KeyError) and cause.args else cause
         raise SystemExit(f"{what}: {words}") from None
+
+
+def first_cause(error: Exception) -> Exception:
+    """The error of a transform or a setting, which MONAI raises a RuntimeError from."""
+    while type(error) is RuntimeError and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return error

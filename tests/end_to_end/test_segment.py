@@ -198,3 +198,68 @@ def test_the_log_is_json_where_that_is_asked_for(tmp_path: Path) -> None:
     (refused,) = [line for line in lines if line["message"].startswith("broken: refused")]
     assert refused["level"] == "WARNING"
     assert datetime.fromisoformat(refused["time"].replace("+0000", "+00:00")).tzinfo is not None
+
+
+@pytest.mark.parametrize("out", ["run#1", "$HOME", "@out", "%p", "a b'c\"d"])
+def test_a_folder_of_any_name_is_a_name_and_no_expression(study: Path, tmp_path: Path, out: str) -> None:
+    """MONAI evaluates texts that begin with ``$``, and follows ``@``, ``%`` and ``#``."""
+    given = tmp_path / '$open("made", "w").close() or "x"#1'
+    given.mkdir()
+    Image.new("RGB", (64, 64), (200, 30, 30)).save(given / "photo.png")
+    run = mcanet("segment", given.name, out, cwd=tmp_path)
+    assert "1 of 1 cases have no mask" in run.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([given.name, out])
+    assert manifest(tmp_path / out)["photo"]["status"] == "refused"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--spacing", "-1"], "spacing must be a number of mm above 0, or null, got -1"),
+        (["--spacing"], "spacing must be a number of mm above 0, or null, got True"),
+        (["--roi_size", "112"], "roi_size must be two whole numbers, or null, got 112"),
+        (["--planes", "2"], "planes must be some of 0, 1 and 2, got 2"),
+        (["--flips", "[0]"], "flips must be lists of the axes 0, 1 and 2"),
+        (["--sw_batch_size", "-1"], "sw_batch_size at least 1"),
+        (["--seg", "foo"], "seg must be 'binary', 'labelmap' or 'off', got 'foo'"),
+        (["--limits", "{'x': 1}"], "unexpected keyword argument 'x'"),
+        (["--device", "foo"], "foo"),
+        (["--labels", "[]"], "at least one label"),
+        (["-fitnes", "off"], "'-fitnes' belongs to no setting"),
+        (["extra"], "'extra' belongs to no setting"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_one_sentence(
+    study: Path, tmp_path: Path, given: list[str], words: str
+) -> None:
+    run = mcanet("segment", study / "straight.nii.gz", "out", *given, cwd=tmp_path)
+    assert run.returncode == 1
+    assert words in run.stderr
+    assert "Traceback" not in run.stderr + run.stdout
+    assert not (tmp_path / "out" / "straight").exists()
+
+
+def test_a_changed_setting_of_any_part_makes_a_case_anew(study: Path, tmp_path: Path) -> None:
+    run = ("segment", study / "straight.nii.gz", "out")
+    assert mcanet(*run, cwd=tmp_path).returncode == 0
+    assert "done in an earlier run" in mcanet(*run, cwd=tmp_path).stdout
+    other = mcanet(*run, "--intensity#subtrahend", "5", "--intensity#divisor", "300", cwd=tmp_path)
+    assert "done in an earlier run" not in other.stdout
+
+
+@pytest.mark.parametrize("name", ["IN", "OUT"])
+def test_an_empty_name_writes_nowhere(study: Path, tmp_path: Path, name: str) -> None:
+    places = {"IN": study, "OUT": tmp_path / "out"} | {name: ""}
+    run = mcanet("segment", *places.values(), cwd=tmp_path)
+    assert "is an empty name" in run.stderr
+
+
+def test_results_never_replace_what_they_are_made_of(tmp_path: Path) -> None:
+    (tmp_path / "in" / "sub1").mkdir(parents=True)
+    nibabel.save(hippocampi.volume(1)[0], tmp_path / "in" / "sub1" / "sub1.nii.gz")
+    run = mcanet("segment", "in", "in", cwd=tmp_path)
+    assert "is the output folder of a run" in run.stderr
+    assert (tmp_path / "in" / "sub1" / "sub1.nii.gz").is_file()
+    run = mcanet("segment", "in/sub1/sub1.nii.gz", "in", cwd=tmp_path)
+    assert "holds what no run wrote (sub1.nii.gz)" in run.stdout + run.stderr
+    assert (tmp_path / "in" / "sub1" / "sub1.nii.gz").is_file()

@@ -78,6 +78,15 @@ def test_a_case_folder_in_the_place_of_a_subject_is_an_error(tmp_path: Path) -> 
         write_bids(tmp_path, table())
 
 
+@pytest.mark.parametrize("name", ["dataset_description.json", "dseg.tsv"])
+def test_another_dataset_is_not_described_anew(tmp_path: Path, name: str) -> None:
+    _write(tmp_path, [_case(tmp_path, "one", "one.nii")])
+    (tmp_path / name).write_text('{"Name": "raw"}')
+    with pytest.raises(ValueError, match="is another BIDS dataset"):
+        write_bids(tmp_path, table())
+    assert (tmp_path / name).read_text() == '{"Name": "raw"}'
+
+
 def test_what_is_not_done_any_more_and_pictures_have_no_mask_there(tmp_path: Path) -> None:
     one, two = (_case(tmp_path, name, f"{name}.nii") for name in ("one", "two"))
     _write(tmp_path, [one, two, _case(tmp_path, "photo", "photo.png", "picture")])

@@ -188,6 +188,35 @@ def test_a_failing_case_leaves_the_earlier_result(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["n"]
 
 
+def test_what_no_run_wrote_is_never_replaced(tmp_path: Path) -> None:
+    image = MetaTensor(torch.ones(1, 4, 4, 4), affine=torch.eye(4))
+    labels = torch.ones(1, 4, 4, 4, dtype=torch.uint8)
+    writer = ResultsWriter(tmp_path, table())
+    for name in ("notes.txt", "segmentation.nii.gz"):  # the second could be one of ours, drawn by hand
+        (tmp_path / "n").mkdir()
+        (tmp_path / "n" / name).write_text("mine")
+        with pytest.raises(ValueError, match=rf"'n' in the output folder holds what no run wrote \({name}\)"):
+            writer.write(_nifti_case(tmp_path), image, labels)
+        assert (tmp_path / "n" / name).read_text() == "mine"
+        (tmp_path / "n" / name).unlink()
+        (tmp_path / "n").rmdir()
+    writer.write(_nifti_case(tmp_path), image, labels)
+    (tmp_path / "n" / ".DS_Store").write_text("of the desktop")
+    writer.write(_nifti_case(tmp_path), image, labels)
+    (tmp_path / "n" / "corrected.nii.gz").write_text("mine")
+    with pytest.raises(ValueError, match="corrected.nii.gz"):
+        writer.write(_nifti_case(tmp_path), image, labels)
+    assert (tmp_path / "n" / "corrected.nii.gz").exists()
+
+
+def test_a_report_of_someone_elses_stays(tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("mine")
+    with pytest.raises(ValueError, match=r"report.html in the output folder is not ours"):
+        Manifest(tmp_path)
+    write_report(tmp_path)
+    Manifest(tmp_path).close()
+
+
 @pytest.mark.parametrize(
     ("options", "message"), [({"seg": "both"}, "got 'both'"), ({"seg": "off", "sr": True}, "needs a SEG")]
 )

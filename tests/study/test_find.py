@@ -2,10 +2,14 @@
 
 import os
 import re
+import subprocess
+import sys
+import unicodedata
 
 import numpy as np
 import pytest
 from mcanet.scripts.study import (
+    Case,
     Limits,
     RefusedError,
     check,
@@ -14,7 +18,9 @@ from mcanet.scripts.study import (
     read_case,
     sha256_of,
 )
+from pydicom.dataelem import RawDataElement
 from pydicom.encaps import encapsulate
+from pydicom.tag import Tag
 from pydicom.uid import RLELossless, generate_uid
 
 from .phantom import Grid, assert_right, base, classic, only, refusal, write
@@ -444,3 +450,83 @@ def test_check_compares_headers_with_the_task(tmp_path):
     assert "spacing is 1.25 x 1.5 x 2 mm, outside" in rows["mr"].warnings[0]
     assert "Modality is 'CT'" in rows["ct"].reason
     assert "2 spatial dimensions" in rows["a.png"].reason
+
+
+def test_an_output_folder_is_no_input(tmp_path):
+    picture(tmp_path / "a.png")
+    (tmp_path / ".mcanet.lock").touch()
+    with pytest.raises(RefusedError, match="is the output folder of a run"):
+        find_cases(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["IM0009", "IM0009.part", "IM0009.zip", "IM0009.dat"])
+@pytest.mark.parametrize("content", [b"<html>Error 503</html>", b"\0" * 2000, b""])
+def test_a_slice_that_came_as_something_else_refuses_the_series(tmp_path, name, content):
+    """A slice at the end leaves no gap that geometry could show."""
+    slices = classic()
+    folder = write(tmp_path, slices, [f"IM{i:04}" for i in range(10, 10 + len(slices))])
+    (folder / "IM0010.json").write_text("{}")  # goes with a slice
+    (folder / "README").write_text("of the scanner")
+    assert only(tmp_path).shape[0] == 1
+    (folder / name).write_bytes(content)
+    assert name in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("opened", ["IM0002", "locked"])
+def test_what_may_not_be_opened_is_accounted_for(tmp_path, opened):
+    slices = classic()
+    folder = write(tmp_path / "in", slices, [f"IM{i:04}" for i in range(len(slices))])
+    (tmp_path / "in" / "locked").mkdir()
+    place = tmp_path / "in" / "locked" if opened == "locked" else folder / opened
+    place.chmod(0)
+    caps = "-dac_override,-dac_read_search"
+    plain = ["setpriv", f"--bounding-set={caps}", f"--inh-caps={caps}"] if os.geteuid() == 0 else []
+    code = (
+        "import sys; from mcanet.scripts.study import find_cases; found = find_cases(sys.argv[1])\n"
+        "print(len(found.cases), [reason for _, reason in found.refused])"
+    )
+    told = subprocess.run(
+        [*plain, sys.executable, "-c", code, tmp_path / "in"], capture_output=True, text=True, check=True
+    ).stdout
+    place.chmod(0o700)
+    assert told.startswith("1 " if opened == "locked" else "0 ")
+    assert opened in told
+    assert "Permission denied" in told
+
+
+def test_channels_in_another_order_are_another_input(tmp_path):
+    files = tuple(
+        picture(tmp_path / f"{name}.png", np.full((40, 40), grey, np.uint8))
+        for name, grey in (("a", 1), ("b", 2))
+    )
+    one, other = (Case("c", "picture", "c", order, tmp_path) for order in (files, files[::-1]))
+    assert sha256_of(one) != sha256_of(other)
+
+
+@pytest.mark.parametrize(
+    ("name", "charset", "path"),
+    [
+        ("Yamada^Tarou=\u5c71\u7530^\u592a\u90ce", ["", "ISO 2022 IR 87"], "\u5c71\u7530\u592a\u90ce"),
+        ("Kim^Hyeesoo=\uae40^\ud76c\uc218", "ISO_IR 192", "\uae40\ud76c\uc218"),
+        ("Wang^XiaoDong=\u738b^\u5c0f\u4e1c", "GB18030", "\u738b\u5c0f\u4e1c"),
+        ("Schr\u00f6der^Eva", "ISO_IR 100", "Schro\u0308der_x"),
+        ("G\u00e4rtner^Uwe", "ISO_IR 192", "G\u00e4rtner"),
+    ],
+)
+@pytest.mark.parametrize("wrongly", [False, True])
+def test_names_of_every_script_are_kept_out_of_what_is_shown(tmp_path, name, charset, path, wrongly):
+    slices = classic()
+    for dataset in slices:
+        dataset.SpecificCharacterSet = charset
+        dataset.PatientName = name
+        if wrongly:  # UTF-8, and said to be Latin-1
+            dataset.SpecificCharacterSet = "ISO_IR 100"
+            dataset._dict[0x00100010] = RawDataElement(
+                Tag(0x00100010), "PN", len(name.encode()), name.encode(), 0, False, True
+            )
+    write(tmp_path / "in" / path, slices)
+    found = find_cases(tmp_path / "in")
+    assert len(found.cases) == 1
+    shown = found.cases[0].input + str(found.notices)
+    assert "***" in shown
+    assert not {*unicodedata.normalize("NFC", path)} - {*"_x"} & {*shown.replace("***", "")} - {*"image"}

@@ -2,6 +2,7 @@
 
 from ..device import local_device
 from .cohort import Cohort
+from .described import described
 from .disagreement import Disagreement
 from .engines import open_engine
 from .evaluator import CaseEvaluator, SaveResults
@@ -19,6 +20,7 @@ __all__ = [
     "SlicewiseInferer",
     "at_once",
     "by_slice",
+    "described",
     "local_device",
     "may_store",
     "open_engine",

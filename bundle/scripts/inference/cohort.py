@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.utils.data import IterableDataset
 
-from ..plain_exit import plain_exit
+from ..plain_exit import first_cause, plain_exit
 from ..results import Manifest, Ranks, explained, write_report
 from ..study import Archive, Case, Found, RefusedError, RemoteSeries, sha256_of
 from .start import open_input
@@ -286,13 +286,6 @@ class Cohort(IterableDataset):
         write_report(self.manifest.output_dir)
         if ranks:
             ranks.enter(_REPORT)
-
-
-def first_cause(error: Exception) -> Exception:
-    """The error of a transform, which MONAI's Compose raises a RuntimeError from."""
-    while type(error) is RuntimeError and isinstance(error.__cause__, Exception):
-        error = error.__cause__
-    return error
 
 
 def plain_reason(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """The slice-wise inferer: a 2D network over volumes and pictures, eight-bit labels out."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -62,12 +63,18 @@ class SlicewiseInferer(Inferer):
         intensity: Callable[[torch.Tensor], Normalise] | None = None,
     ) -> None:
         super().__init__()
-        if not planes or not set(planes) <= {0, 1, 2}:
+        if isinstance(planes, int) or not planes or not set(planes) <= {0, 1, 2}:
             raise ValueError(f"planes must be some of 0, 1 and 2, got {planes!r}")
         if context < 0 or sw_batch_size < 1:
             raise ValueError(
                 f"context must be at least 0 and sw_batch_size at least 1, got {context!r}, {sw_batch_size!r}"
             )
+        if isinstance(spacing, bool) or not (spacing is None or 0 < spacing < math.inf):
+            raise ValueError(f"spacing must be a number of mm above 0, or null, got {spacing!r}")
+        if roi_size is not None and (isinstance(roi_size, int) or [*map(type, roi_size)] != [int, int]):
+            raise ValueError(f"roi_size must be two whole numbers, or null, got {roi_size!r}")
+        if not all(isinstance(flip, Sequence) and {*flip} <= {0, 1, 2} for flip in flips):
+            raise ValueError(f"flips must be lists of the axes 0, 1 and 2, such as [[0]], got {flips!r}")
         self.planes = tuple(planes)
         self.context = context
         self.spacing = spacing

@@ -37,10 +37,11 @@ def write_bids(output_dir: Path | str, labels: Sequence[Label]) -> list[Path]:
         The masks' names.
 
     Raises:
-        ValueError: a case folder stands where a subject's has to.
+        ValueError: a case folder stands where a subject's has to, or the folder is another BIDS dataset.
         OSError: the folder cannot be written.
     """
     folder = Path(output_dir)
+    _refuse_foreign(folder)
     rows = read_manifest(folder)
     places = _places([row for row in rows if row["status"] == "done" and row["kind"] != "picture"])
     wanted = {folder / place: row for row, place in places}
@@ -56,6 +57,22 @@ def write_bids(output_dir: Path | str, labels: Sequence[Label]) -> list[Path]:
     except OSError as error:
         raise explained(error) from None
     return sorted(wanted)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """A dataset of someone else's making is not described anew."""
+    described = folder / "dataset_description.json"
+    try:
+        makers = json.loads(described.read_text(encoding="utf-8"))["GeneratedBy"]
+        ours = any(maker["Name"] == "MCANet" for maker in makers)
+    except FileNotFoundError:
+        ours = not (folder / "dseg.tsv").exists()
+    except (ValueError, KeyError, TypeError):
+        ours = False
+    if not ours:
+        raise ValueError(
+            "the output folder is another BIDS dataset: choose another one, or leave out --layout bids"
+        )
 
 
 def _places(rows: Sequence[Row]) -> list[tuple[Row, PurePosixPath]]:

@@ -18,7 +18,7 @@ from .lock import FolderLock, LockedError
 from .measurements import COLUMNS as MEASURED
 from .nifti import replacing
 from .ranks import Ranks
-from .staging import PARTIAL, explained, recover
+from .staging import PARTIAL, explained, holds_results, recover, refuse_foreign_report
 
 COLUMNS = (
     "case_id",
@@ -64,7 +64,7 @@ class Manifest:
     Raises:
         LockedError: another run is writing to the folder.
         OSError: the folder cannot be written, or lacks the file locks that several processes need.
-        ValueError: the folder holds a manifest.csv that is not one of ours.
+        ValueError: the folder holds a manifest.csv or a report.html that is not one of ours.
     """
 
     def __init__(
@@ -91,6 +91,7 @@ class Manifest:
             if not self._lock.first:
                 self._reload()
                 return
+            refuse_foreign_report(self.output_dir)
             recover(self.output_dir)
             self._rows = {row["case_id"]: row for row in read_manifest(self.output_dir)}
             self._measured: dict[str, list[Row]] = {}
@@ -211,7 +212,7 @@ class Manifest:
         if status != "done" and not reason:
             raise ValueError(f"a case that is {status} needs a reason, got {reason!r}")
         notes = [*warnings]
-        if status != "done" and not outputs and (self.output_dir / case.case_id).is_dir():
+        if status != "done" and not outputs and holds_results(self.output_dir / case.case_id):
             notes.append("the case's folder still holds the result of an earlier run")
         finished = datetime.now(timezone.utc)
         values = {

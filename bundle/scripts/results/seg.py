@@ -11,7 +11,7 @@ from ..study.case import Case
 from .labels import Code, Label
 from .nifti import affine_of, as_labels, replacing
 from .segframes import pack_frames, slices_first, write_binary
-from .sources import Sources, discreet, read_sources
+from .sources import SourceError, Sources, discreet, read_sources
 
 MANUFACTURER = "MCANet MONAI bundle"
 ALGORITHM = "MCANet"
@@ -139,7 +139,7 @@ def import_highdicom() -> Any:
     try:
         import highdicom
     except (ImportError, AttributeError) as error:  # what an older pydicom lacks
-        raise RuntimeError(
+        raise SourceError(
             "DICOM SEG and SR need highdicom 0.28 or newer with pydicom 3.0.1 or newer: install them, or run "
             f"with seg off ({error})"
         ) from error

@@ -51,7 +51,7 @@ _IN_PLANE = 0.05  # share of a pixel by which the grid may leave the source's ov
 
 
 class SourceError(ValueError):
-    """The source series does not fit the mask."""
+    """The source series does not fit the mask, or its headers no DICOM object."""
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def discreet(what: str) -> Iterator[None]:
         what: that is being made, for the message.
 
     Raises:
-        RuntimeError: in place of any error other than ours and the disk's.
+        SourceError: in place of any error other than ours and the disk's.
     """
     try:
         with quiet():
@@ -72,7 +72,7 @@ def discreet(what: str) -> Iterator[None]:
     except (OSError, MemoryError, SourceError):
         raise
     except Exception as error:
-        raise RuntimeError(
+        raise SourceError(
             f"{what} could not be made from the headers of the series ({type(error).__name__}): check them "
             "with a validator such as dciodvfy, or run with seg off"
         ) from None

@@ -1,6 +1,7 @@
 """A case's folder appears whole or not at all: built under a hidden name, then put in place by renaming."""
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,11 @@ from pathlib import Path
 PARTIAL = ".partial-"
 OLD = ".old-"
 TABLES = ("manifest.csv", "measurements.csv", "report.html")
+_OURS = re.compile(
+    r"(segmentation|image|uncertainty)\.(nii\.gz|png|dcm)|measurements\.(json|dcm)|preview\.png|\.slices\.json"
+    r"|\.DS_Store|Thumbs\.db|desktop\.ini"
+)
+_REPORT_MARK = b"<title>Segmentation report</title>"
 RESERVED = (*TABLES, "dataset_description.json", "dseg.tsv")  # those of BIDS stand there, too
 
 
@@ -29,6 +35,50 @@ def case_folder(output_dir: Path, case_id: str) -> Path:
     if folder.is_symlink() or folder.resolve().parent != output_dir.resolve():
         raise ValueError(f"{case_id!r} in the output folder is a link: results are written to no other place")
     return folder
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Nothing that a run did not write is ever replaced.
+
+    Args:
+        folder: as ``case_folder`` gives it; it need not exist.
+
+    Raises:
+        ValueError: it holds something else than the results of the case.
+    """
+    if not folder.exists():
+        return
+    held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
+    foreign = [name for name in held if not (folder.is_dir() and _OURS.fullmatch(name))]
+    if held and not foreign and not holds_results(folder):
+        foreign = held
+    if foreign:
+        raise ValueError(
+            f"{folder.name!r} in the output folder holds what no run wrote ({', '.join(foreign[:3])}), and would be "
+            "replaced: move it away, or choose another output folder"
+        )
+
+
+def refuse_foreign_report(output_dir: Path) -> None:
+    """Nor is a report of someone else's.
+
+    Raises:
+        ValueError: report.html is none of a run.
+    """
+    path = output_dir / "report.html"
+    if path.is_file() and _REPORT_MARK not in path.read_bytes():
+        raise ValueError(
+            "report.html in the output folder is not ours: move it away, or choose another folder"
+        )
+
+
+def holds_results(folder: Path) -> bool:
+    """Whether a folder holds a result, of the case that it is named for."""
+    try:
+        account = json.loads((folder / "measurements.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(account, dict) and account.get("case_id") == folder.name
 
 
 @contextmanager

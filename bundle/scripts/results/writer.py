@@ -17,7 +17,7 @@ from .measurements import Measurement, measure, rounded
 from .nifti import affine_of, as_labels, write_image, write_nifti, write_picture
 from .report import SHEET
 from .segframes import slices_first
-from .staging import case_folder, explained, staged
+from .staging import case_folder, explained, refuse_foreign, staged
 
 SegKind = Literal["binary", "labelmap", "off"]
 SEG = "segmentation.dcm"
@@ -99,7 +99,8 @@ class ResultsWriter:
             The files written, relative to the output folder, with POSIX separators.
 
         Raises:
-            ValueError: the mask does not fit the image or the label table, or the case id is unsafe.
+            ValueError: the mask does not fit the image or the label table, the case id is unsafe, or its folder
+                holds what no run wrote.
             OSError: the output is full or read-only, or a source file vanished. The folder of the case is
                 then as it was before, and no other is touched.
         """
@@ -108,6 +109,7 @@ class ResultsWriter:
         except OSError as error:
             raise explained(error) from None
         folder = case_folder(self.output_dir, case.case_id)
+        refuse_foreign(folder)
         account = {
             "case_id": case.case_id,
             "kind": case.kind,

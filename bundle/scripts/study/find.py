@@ -79,10 +79,10 @@ def search(
     selection = parse_selection(series)
     if root.is_dir():
         root = root.resolve()
-        files, notices = walk(root, limits)
+        files, notices, closed = walk(root, limits)
     else:  # a link to a file keeps its name
         name, root = root.name, root.parent.resolve()
-        files, notices = [root / name], []
+        files, notices, closed = [root / name], [], []
     guesses = {file: guess(file) for file in files}
     headers = read_headers(
         [file for file in files if guesses[file].kind == "dicom"],
@@ -93,9 +93,11 @@ def search(
     )
     mask = Masker(headers.identities)
     dicom = SeriesSearch(root, mask, selection, limits)
-    dicom.run(headers)
+    dicom.run(headers, [file for file in files if guesses[file].kind == "other"])
     others = _FileSearch(root, mask, limits, split_pages, wanted=not selection.terms)
     others.run(guesses)
+    for folder, problem in closed:
+        others.refuse_folder(folder, problem)
     if channel_files > 1:
         others.join_channels(channel_files)
     found = _merge(dicom, others, [mask(notice) for notice in notices])
@@ -161,6 +163,17 @@ class _FileSearch:
                     self._file(file, name, what.kind)
                 else:
                     self.notices.append(f"{name}: left out, the series selection wants DICOM")
+
+    def refuse_folder(self, folder: Path, problem: str) -> None:
+        """Account for a folder that cannot be opened: whole studies may lie in it."""
+        name = self.mask(folder.relative_to(self.root).as_posix())
+        case = Case(with_hash("folder", name), "dicom", name, (folder,), self.root, (name,))
+        self.refused.append(
+            (
+                case,
+                f"{name}: the folder cannot be opened ({problem}); change its permissions, or move it away",
+            )
+        )
 
     def join_channels(self, count: int) -> None:
         """Make one case of an image's channels."""

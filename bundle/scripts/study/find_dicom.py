@@ -1,14 +1,15 @@
 """Groups DICOM files into series and plans each."""
 
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..verify import file_digest
 from .case import Case, RefusedError
 from .info import Info
-from .kinds import is_suffixless
+from .kinds import DICOM_SUFFIXES, is_suffixless
 from .limits import Limits
 from .privacy import Masker, digest
 from .selection import Selection
@@ -82,8 +83,13 @@ class SeriesSearch:
         """A reason that was worded before the patient's name was known, with the file's masked name."""
         return reason.replace(file.relative_to(self.root).as_posix(), self.show(file))
 
-    def run(self, headers: Headers) -> None:
-        """Fills ``fit``, ``refused`` and ``notices``."""
+    def run(self, headers: Headers, others: Iterable[Path] = ()) -> None:
+        """Fills ``fit``, ``refused`` and ``notices``.
+
+        Args:
+            headers: of the files that are or may be DICOM.
+            others: files that are nothing that can be read.
+        """
         groups, imageless = self._groups(headers.sources)
         suffixless = {s.file.parent for group in groups.values() for s in group if is_suffixless(s.file)}
         broken = [(file, self._reworded(reason, file)) for file, reason in headers.broken]
@@ -99,6 +105,11 @@ class SeriesSearch:
                 damaged.setdefault(file.parent, self._reworded(reason, file))
             else:
                 self.notices.append(f"{self.show(file)}: left out, neither DICOM, NIfTI nor a picture")
+        for file in _like_slices(others, groups.values()):
+            reason = (
+                f"{self.show(file)}: named as the slices are, and no DICOM; fetch it again, or move it away"
+            )
+            damaged.setdefault(file.parent, reason)
         for key, group in groups.items():
             self._series(key, group, damaged)
         told = {file.parent for case, _ in self.refused for file in case.files}
@@ -215,6 +226,23 @@ class SeriesSearch:
                     "but the content differs; remove one of the two"
                 )
         return kept
+
+
+def _like_slices(others: Iterable[Path], groups: Iterable[Sequence[Source]]) -> Iterator[Path]:
+    """Files that stand in a series' folder under a slice's name with another number, whatever they end in."""
+    slices = [source.file for group in groups if len(group) > 1 for source in group]
+    taken = {(file.parent, _slice_name(file)) for file in slices}
+    patterns = {(folder, re.sub(r"\d+", "#", name)) for folder, name in taken if re.search(r"\d", name)}
+    for file in others:
+        names = [file.name, file.stem, file.name.split(".")[0]]
+        if any((file.parent, name) in taken for name in names):  # what goes with a slice
+            continue
+        if any((file.parent, re.sub(r"\d+", "#", name)) in patterns for name in names):
+            yield file
+
+
+def _slice_name(file: Path) -> str:
+    return file.stem if file.suffix.lower() in DICOM_SUFFIXES else file.name
 
 
 def _are_pictures(group: Sequence[Source]) -> bool:

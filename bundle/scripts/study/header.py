@@ -3,10 +3,12 @@
 import io
 import math
 import struct
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
-from pydicom.charset import default_encoding, python_encoding
+from pydicom.charset import decode_bytes, default_encoding, python_encoding
 from pydicom.datadict import dictionary_VR, keyword_dict
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_sequence
@@ -16,6 +18,7 @@ from pydicom.tag import BaseTag, Tag
 from .case import RefusedError
 from .limits import DEFAULT_LIMITS, Limits
 from .opening import BoundedFile
+from .quiet import quiet
 
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
 _SHOWN = 60
@@ -41,6 +44,16 @@ def _vr(keyword: str) -> str:
 def is_keyword(name: str) -> bool:
     """Whether ``name`` is a DICOM attribute's keyword."""
     return name in keyword_dict
+
+
+def _unescaped(value: bytes, encodings: list[str]) -> str:
+    """What bytes with ISO 2022's escape sequences mean (PS3.5, 6.1.2.5)."""
+    with quiet():
+        return decode_bytes(value, encodings or [default_encoding], {*"\\^="})
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part for part in (part.strip(" \0") for part in text.split("\\")) if part)
 
 
 class Header:
@@ -204,13 +217,28 @@ class Header:
                 return tuple(f"{number:g}" for number in self.numbers(keyword))
         except RefusedError:
             return ()
-        names = [python_encoding.get(text) for text in self.texts("SpecificCharacterSet")]
-        encoding = next((name for name in names if name), "utf-8")
+        return _parts(next(self._decoded(value)))
+
+    def identifying(self, keyword: str) -> set[str]:
+        """The values of an attribute as ``shown``, and as they read where the character set is declared wrongly."""
         try:
-            text = value.decode(encoding)
-        except (UnicodeDecodeError, LookupError):
-            text = value.decode("latin-1")
-        return tuple(part for part in (part.strip(" \0") for part in text.split("\\")) if part)
+            value, _ = self._raw(keyword)
+        except RefusedError:
+            return set()
+        texts = self._decoded(value) if isinstance(value, bytes) else ()
+        return {*self.shown(keyword), *(part for text in texts for part in _parts(text))}
+
+    def _decoded(self, value: bytes) -> Iterator[str]:
+        """What bytes can mean, the likeliest first: by the file's own character sets, as UTF-8, as Latin-1."""
+        declared = self.texts("SpecificCharacterSet")
+        encodings = [name for text in declared if (name := python_encoding.get(text))]
+        if b"\x1b" in value:
+            with suppress(UnicodeDecodeError, LookupError):
+                yield _unescaped(value, encodings)
+        for encoding in (*encodings, "utf-8"):
+            with suppress(UnicodeDecodeError, LookupError):
+                yield value.decode(encoding)
+        yield value.decode("latin-1")
 
     def group(self, keyword: str) -> "Header | None":
         """The first item of a sequence, or None."""

@@ -46,6 +46,8 @@ def guess(file: Path) -> Guess:
         with open(file, "rb") as stream:
             head = stream.read(512)
     except OSError as error:
+        if is_suffixless(file):
+            return Guess("dicom")  # as slices are; reading its header says why it cannot be
         if not name.endswith((*NIFTI_SUFFIXES, *PICTURE_SUFFIXES, *DICOM_SUFFIXES)):
             return Guess("other", f"it cannot be opened: {error.strerror}")
         head = b""

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable
 
 _SPLIT = re.compile(r"[\W_]+")
@@ -12,6 +13,7 @@ _RESERVED = re.compile(
 MASK = "***"
 SHORTEST_NAME = 3
 SHORTEST_NUMBER = 4
+_EAST_ASIAN = "\u2e80"  # from here on a letter is a syllable or a word
 
 
 def digest(text: str, length: int = 12) -> str:
@@ -22,8 +24,9 @@ def digest(text: str, length: int = 12) -> str:
 class Masker:
     """Masks parts of paths that repeat a patient's name, id or birth date.
 
-    A whole value is masked however its parts are joined (``Doe^Jane`` in ``doe_jane``), and each part on its
-    own from three letters or four digits on; shorter ones would blot out half of every path.
+    A whole value, or one of a name's writings (``Yamada^Tarou=山田^太郎``), is masked however its parts are joined
+    (``Doe^Jane`` in ``doe_jane``), and each part on its own from three letters or four digits on; shorter ones would
+    blot out half of every path. Of other scripts' letters two, and one of East Asia's, are enough.
 
     Args:
         identities: texts of identifying attributes.
@@ -32,15 +35,14 @@ class Masker:
     def __init__(self, identities: Iterable[str] = ()) -> None:
         inside: set[str] = set()
         alone: set[str] = set()
-        for text in set(identities):
+        for text in {writing for identity in identities for writing in _composed(identity).split("=")}:
             parts = [part for part in _SPLIT.split(text) if part]
             if not parts:
                 continue
             whole = r"[\W_]*".join(re.escape(part) for part in parts)
-            (inside if sum(map(len, parts)) >= SHORTEST_NAME else alone).add(whole)
-            for part in parts:
-                if len(part) >= (SHORTEST_NUMBER if part.isdecimal() else SHORTEST_NAME):
-                    inside.add(re.escape(part))
+            joined = "".join(parts)
+            (inside if len(joined) >= min(SHORTEST_NAME, _shortest(joined)) else alone).add(whole)
+            inside.update(re.escape(part) for part in parts if len(part) >= _shortest(part))
             if len(parts) == 1 and re.fullmatch(r"(19|20)\d{6}", parts[0]):
                 inside.add(rf"{parts[0][:4]}[\W_]*{parts[0][4:6]}[\W_]*{parts[0][6:]}")
         union = sorted(inside, key=len, reverse=True)
@@ -49,10 +51,23 @@ class Masker:
 
     def __call__(self, path: str) -> str:
         """``path`` fit to be shown: masked part by part, and without control characters."""
+        path = _composed(path)
         if self._pattern is not None:
             path = "/".join(self._pattern.sub(MASK, part) for part in path.split("/"))
         path = path.encode("utf-8", "backslashreplace").decode("utf-8")
         return "".join(char if char.isprintable() else "?" for char in path)
+
+
+def _composed(text: str) -> str:
+    """One form of each letter: file systems write ``ö`` as one sign or as two."""
+    return unicodedata.normalize("NFC", text)
+
+
+def _shortest(part: str) -> int:
+    """From which length on a part of a value tells a person."""
+    if part.isdecimal():
+        return SHORTEST_NUMBER
+    return 1 if min(part) >= _EAST_ASIAN else SHORTEST_NAME if part.isascii() else SHORTEST_NAME - 1
 
 
 def safe_id(stem: str, relative: str) -> str:

@@ -164,7 +164,7 @@ def _source(file: Path, header: Header, place: _Place, extra: tuple[str, ...]) -
         series=header.text("SeriesInstanceUID"),
         modality=header.text("Modality").upper(),
         alike={keyword: header.text(keyword) for keyword in ALIKE},
-        identity=tuple(text for keyword in IDENTITY for text in header.shown(keyword)),
+        identity=tuple(text for keyword in IDENTITY for text in header.identifying(keyword)),
         pixels=pixels,
         frames=frames,
         header=header,

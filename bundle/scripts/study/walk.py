@@ -20,19 +20,31 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
     ]
 
 
-def walk(root: Path, limits: Limits) -> tuple[list[Path], list[str]]:
-    """Files under ``root`` in natural order, and notices on what was passed over."""
+def walk(root: Path, limits: Limits) -> tuple[list[Path], list[str], list[tuple[Path, str]]]:
+    """Files under ``root`` in natural order, notices on what was passed over, and folders that cannot be opened, with why.
+
+    Raises:
+        RefusedError: ``root`` holds the results of a run, or more files than the limit.
+    """
+    if os.path.exists(root / RESULTS_MARK):
+        raise RefusedError(
+            "the input folder is the output folder of a run, whose masks would be taken for images; give the folder "
+            "of the images, and another one for the results"
+        )
     files: list[Path] = []
     notices: list[str] = []
+    closed: list[tuple[Path, str]] = []
     folders = [root]
     while folders:
         folder = folders.pop()
-        for entry in _entries(folder, root, notices):
+        for entry in _entries(folder, closed):
             path = Path(entry.path)
             shown = path.relative_to(root).as_posix()
             if entry.is_symlink():
                 notices.append(f"{shown}: left out, a link {_leads(path, root)}")
-            elif entry.is_dir() and (path / RESULTS_MARK).exists():
+            elif entry.is_dir() and os.path.exists(
+                path / RESULTS_MARK
+            ):  # false where it may not be looked at
                 notices.append(f"{shown}: left out, the results of an earlier run")
             elif entry.is_dir():
                 folders.append(path)
@@ -46,16 +58,15 @@ def walk(root: Path, limits: Limits) -> tuple[list[Path], list[str]]:
                         "give a smaller folder or raise the limit"
                     )
     files.sort(key=lambda path: natural_key(path.relative_to(root).as_posix()))
-    return files, notices
+    return files, notices, closed
 
 
-def _entries(folder: Path, root: Path, notices: list[str]) -> Iterator[os.DirEntry]:
+def _entries(folder: Path, closed: list[tuple[Path, str]]) -> Iterator[os.DirEntry]:
     try:
         with os.scandir(folder) as entries:
             yield from entries
     except OSError as error:
-        shown = folder.relative_to(root).as_posix()
-        notices.append(f"{shown}: left out, the folder cannot be opened: {error.strerror}")
+        closed.append((folder, error.strerror or type(error).__name__))
 
 
 def _leads(path: Path, root: Path) -> str:

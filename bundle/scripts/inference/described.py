@@ -1,0 +1,38 @@
+"""A run's parts as text, so that a change of any of their settings shows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+# what changes no mask: speed, state that a run goes through, MONAI's bookkeeping
+_PASSED_OVER = ("sw_batch_size", "R", "lazy", "_lazy", "overrides", "log_stats", "_id", "training")
+
+
+def described(part: Any, _inside: tuple[int, ...] = ()) -> str:
+    """What a transform or an inferer is made of: classes, and the values that they hold, to any depth.
+
+    The same settings give the same text in every process, and others another.
+    """
+    if isinstance(part, str | bytes | int | float | complex | type(None)):
+        return repr(part)
+    if isinstance(part, np.ndarray | torch.Tensor):
+        return repr(part.tolist())
+    if id(part) in _inside:
+        return "itself"
+    inside = (*_inside, id(part))
+    if isinstance(part, Mapping):
+        pairs = sorted((repr(key), described(value, inside)) for key, value in part.items())
+        return f"{{{', '.join(f'{key}: {value}' for key, value in pairs)}}}"
+    if isinstance(part, set | frozenset):
+        return f"{{{', '.join(sorted(described(item, inside) for item in part))}}}"
+    if isinstance(part, list | tuple):
+        return f"[{', '.join(described(item, inside) for item in part)}]"
+    if isinstance(part, type):
+        return part.__qualname__
+    if not hasattr(part, "__dict__"):
+        return repr(part)
+    name = getattr(part, "__qualname__", "") or type(part).__qualname__  # of a function, else of its class
+    held = {key: value for key, value in vars(part).items() if key not in _PASSED_OVER}
+    return f"{name}({described(held, inside)})"
