@@ -4,11 +4,13 @@ import csv
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcanet.scripts.results import Manifest, ResultsWriter, read_manifest, read_measurements
 from mcanet.scripts.results.manifest import COLUMNS, _guarded, _unguarded
 from mcanet.scripts.study import Case
+from monai.data import MetaTensor
 
 from .phantom import GEOMETRIES, table, write_series
 
@@ -73,6 +75,28 @@ def test_is_done_only_with_equal_hashes_and_all_files(tmp_path: Path) -> None:
         assert manifest.is_done("a", "i")
         (tmp_path / "a" / "segmentation.nii.gz").unlink()
         assert not manifest.is_done("a", "i")
+
+
+def test_an_emptied_file_is_not_done(tmp_path: Path) -> None:
+    case = _case("a", tmp_path)
+    with Manifest(tmp_path, RUN) as manifest:
+        (name,) = _write(tmp_path, case)
+        manifest.record(case, "done", outputs=[name], input_sha256="i")
+        assert manifest.is_done("a", "i")
+        (tmp_path / name).write_bytes(b"")
+        assert not manifest.is_done("a", "i")
+
+
+def test_another_input_of_the_same_name_is_told_of(tmp_path: Path) -> None:
+    image, labels = MetaTensor(torch.ones(1, 4, 4, 4), affine=torch.eye(4)), torch.ones(1, 4, 4, 4).byte()
+    case = _case("a", tmp_path)
+    warnings = []
+    for digest in ("one", "one", "other"):
+        with Manifest(tmp_path, RUN) as manifest:
+            writer = ResultsWriter(tmp_path, table(), manifest=manifest, provenance=RUN)
+            files = writer.write(case, image, labels, input_sha256=digest)
+            warnings.append(manifest.record(case, "done", outputs=files, input_sha256=digest)["warnings"])
+    assert warnings == ["", "", "it replaced the result of an input of this name with another content"]
 
 
 def test_rows_of_earlier_runs_stay_and_are_replaced_case_by_case(tmp_path: Path) -> None:

@@ -95,6 +95,15 @@ def test_the_form_code_of_the_source_is_kept(tmp_path: Path) -> None:
     assert nibabel.load(tmp_path / "out/n/segmentation.nii.gz").header["sform_code"] == 4
 
 
+def test_a_picture_of_sixteen_bits_is_kept_as_it_was_read(tmp_path: Path) -> None:
+    grey = torch.arange(30 * 20, dtype=torch.float32).reshape(1, 30, 20) * 100
+    case = Case("p", "picture", "p.png", (tmp_path / "p.png",), tmp_path)
+    ResultsWriter(tmp_path, table(), save_image=True).write(
+        case, MetaTensor(grey, affine=torch.eye(3)), torch.zeros(1, 30, 20, dtype=torch.uint8)
+    )
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "p" / "image.png")), grey[0].T.numpy())
+
+
 def test_seg_kinds(tmp_path: Path) -> None:
     phantom = write_series(tmp_path / "in", GEOMETRIES["axial"], case_id="x", shape=(20, 18, 4))
     for seg, size in (("binary", 1), ("labelmap", 8)):

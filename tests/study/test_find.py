@@ -18,6 +18,7 @@ from mcanet.scripts.study import (
     read_case,
     sha256_of,
 )
+from PIL import Image
 from pydicom.dataelem import RawDataElement
 from pydicom.encaps import encapsulate
 from pydicom.tag import Tag
@@ -530,3 +531,12 @@ def test_names_of_every_script_are_kept_out_of_what_is_shown(tmp_path, name, cha
     shown = found.cases[0].input + str(found.notices)
     assert "***" in shown
     assert not {*unicodedata.normalize("NFC", path)} - {*"_x"} & {*shown.replace("***", "")} - {*"image"}
+
+
+def test_check_splits_pages_as_segment_does(tmp_path, capsys):
+    pages = [Image.fromarray(np.full((40, 40), i, np.uint8)) for i in range(2)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(SystemExit, match="1 of 1 cases are refused"):
+        print_check(tmp_path)
+    print_check(tmp_path, split_pages=True)
+    assert capsys.readouterr().out.count("fit  ") == 2

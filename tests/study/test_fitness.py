@@ -83,6 +83,14 @@ def test_mistakes_in_the_rules():
         judge(image(), {}, "maybe")
 
 
+@pytest.mark.parametrize(
+    "rules", [3, {"spacing_mm": [1]}, {"size_px": "64"}, {"field_of_view_mm": [[1, 2], 3]}]
+)
+def test_mistakes_in_the_rules_end_a_run_before_its_first_case(rules):
+    with pytest.raises(ValueError, match="fitness rules: "):
+        JudgeFitnessd("image", rules)
+
+
 def test_the_transform_adds_its_warnings():
     data = JudgeFitnessd(["image"], {"spacing_mm": [2, 3]})({"image": image()})
     assert "spacing is 1 x 1 x 1 mm, outside" in data["image"].meta["warnings"][0]

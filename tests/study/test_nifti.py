@@ -286,3 +286,22 @@ def test_pairs_are_refused_with_a_word_on_conversion(tmp_path, kind):
     assert [case.input for case, _ in found.refused] == ["a.hdr"]
     assert "convert it to one .nii.gz" in found.refused[0][1]
     assert any("a.img: left out" in notice for notice in found.notices)
+
+
+def test_bytes_that_the_header_does_not_tell_of_are_refused(tmp_path):
+    file = save(tmp_path / "a.nii")
+    file.write_bytes(file.read_bytes() + b"\0" * 5000)
+    with pytest.raises(RefusedError, match="longer than its header says: 6024 bytes, expected 1024"):
+        read(file)
+
+
+def test_the_code_of_the_form_goes_along(tmp_path):
+    assert read(save(tmp_path / "a.nii", sform=4)).meta["sform_code"] == 4
+    assert read(save(tmp_path / "b.nii", sform=0, qform=2)).meta["sform_code"] == 2
+
+
+def test_an_image_without_a_difference_is_warned_of(tmp_path):
+    assert read(save(tmp_path / "a.nii", values() * 0 + 7)).meta["warnings"] == [
+        "all voxels have one value, 7: there is nothing to see"
+    ]
+    assert not read(save(tmp_path / "b.nii")).meta["warnings"]

@@ -69,7 +69,7 @@ class SlicewiseInferer(Inferer):
             raise ValueError(
                 f"context must be at least 0 and sw_batch_size at least 1, got {context!r}, {sw_batch_size!r}"
             )
-        if isinstance(spacing, bool) or not (spacing is None or 0 < spacing < math.inf):
+        if spacing is not None and (type(spacing) not in (int, float) or not 0 < spacing < math.inf):
             raise ValueError(f"spacing must be a number of mm above 0, or null, got {spacing!r}")
         if roi_size is not None and (isinstance(roi_size, int) or [*map(type, roi_size)] != [int, int]):
             raise ValueError(f"roi_size must be two whole numbers, or null, got {roi_size!r}")

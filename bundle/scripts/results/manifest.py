@@ -79,6 +79,7 @@ class Manifest:
         }
         try:
             self.output_dir.mkdir(parents=True, exist_ok=True)
+            self._replaced: dict[str, str] = {}  # inputs whose results gave way in this run
             self.ranks = Ranks(self.output_dir) if run else None
             with self.ranks.turn() if self.ranks else nullcontext():
                 self._open(run)
@@ -159,7 +160,7 @@ class Manifest:
         there = (
             all(row[name] == value for name, value in expected.items())
             and bool(outputs)
-            and all((self.output_dir / name).is_file() for name in outputs)
+            and all(_holds(self.output_dir / name) for name in outputs)
         )
         return dict(row) if there else None
 
@@ -171,7 +172,7 @@ class Manifest:
         """Drop the case's rows: its files are about to be replaced, and no row may tell of other ones."""
         with self.turn():
             if case_id in self._rows:
-                del self._rows[case_id]
+                self._replaced[case_id] = self._rows.pop(case_id)["input_sha256"]
                 self._measured.pop(case_id, None)
                 self._save(("manifest.csv", "measurements.csv"))
 
@@ -212,6 +213,9 @@ class Manifest:
         if status != "done" and not reason:
             raise ValueError(f"a case that is {status} needs a reason, got {reason!r}")
         notes = [*warnings]
+        before = self._replaced.pop(case.case_id, input_sha256)
+        if before != input_sha256:
+            notes.append("it replaced the result of an input of this name with another content")
         if status != "done" and not outputs and holds_results(self.output_dir / case.case_id):
             notes.append("the case's folder still holds the result of an earlier run")
         finished = datetime.now(timezone.utc)
@@ -294,6 +298,11 @@ class Manifest:
                 _write(self.output_dir / name, *tables[name])
         except OSError as error:
             raise explained(error) from None
+
+
+def _holds(file: Path) -> bool:
+    """Whether a file is there, and holds something."""
+    return file.is_file() and file.stat().st_size > 0
 
 
 def read_manifest(output_dir: Path | str) -> list[Row]:

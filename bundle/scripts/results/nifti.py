@@ -122,7 +122,10 @@ def write_image(image: Any, path: Path, *, code: int = 1) -> None:
         data = array[0] if array.shape[0] == 1 else np.moveaxis(array, 0, -1)
         write_nifti(data, affine_of(image), path, code=code, level=1)
         return
-    picture = np.clip(np.rint(array), 0, 255).astype(np.uint8)
+    depth = (
+        np.uint16 if len(array) == 1 and array.max() > 255 else np.uint8
+    )  # a PNG has no colours of 16 bits here
+    picture = np.clip(np.rint(array), 0, np.iinfo(depth).max).astype(depth)
     _save_png(picture[0].T if picture.shape[0] == 1 else picture.transpose(2, 1, 0), path)
 
 

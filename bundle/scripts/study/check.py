@@ -110,6 +110,7 @@ def print_check(
     fitness: Mode = "refuse",
     plain_http: bool = False,
     channel_files: int = 1,
+    split_pages: bool = False,
 ) -> None:
     """Prints the table, then what was left out; for configs.
 
@@ -122,6 +123,7 @@ def print_check(
         fitness: see :func:`judge`.
         plain_http: allow a server other than this machine without encryption.
         channel_files: see :func:`find_cases`.
+        split_pages: see :func:`find_cases`.
 
     Raises:
         SystemExit: with status 1, if a case is refused or there is nothing to read.
@@ -133,7 +135,13 @@ def print_check(
         if is_address(dataset_dir):
             portions = _portions(Archive(str(dataset_dir), series, bounds, plain_http))
         else:
-            found = find_cases(str(dataset_dir), series=series, limits=bounds, channel_files=channel_files)
+            found = find_cases(
+                str(dataset_dir),
+                series=series,
+                limits=bounds,
+                split_pages=split_pages,
+                channel_files=channel_files,
+            )
             portions = iter([found])
         for found in portions:
             table += check_found(found, bounds, deep, rules, fitness)

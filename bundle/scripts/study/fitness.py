@@ -21,6 +21,30 @@ THICK = 1.2  # times the next spacing, from which one axis is that of the slices
 AXES = ("left to right", "back to front", "foot to head")
 
 
+def check_rules(rules: Mapping[str, Any], mode: str) -> None:
+    """Raise ValueError for rules, or a mode, that :func:`judge` cannot follow."""
+    if mode not in ("refuse", "warn", "off"):
+        raise ValueError(f"fitness mode: expected 'refuse', 'warn' or 'off', received {mode!r}")
+    if not isinstance(rules, Mapping):
+        raise ValueError(f"fitness rules: expected an object, received {rules!r}")
+    unknown = set(rules) - set(RULES)
+    if unknown:
+        raise ValueError(f"fitness rules: expected {', '.join(RULES)}, received {sorted(unknown)[0]!r}")
+    for name in ("spacing_mm", "field_of_view_mm", "size_px"):
+        given = rules.get(name)
+        ranges = [given] if _is_range(given) else given
+        if given is not None and not (isinstance(ranges, list | tuple) and all(map(_is_range, ranges))):
+            raise ValueError(
+                f"fitness rules: {name}: expected [low, high], or one an axis, received {given!r}"
+            )
+
+
+def _is_range(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple) and [isinstance(bound, int | float) for bound in value] == [True] * 2
+    )
+
+
 def judge(image: MetaTensor, rules: Mapping[str, Any], mode: Mode = "refuse") -> list[str]:
     """Compares an image with a task's declared fitness.
 
@@ -38,11 +62,7 @@ def judge(image: MetaTensor, rules: Mapping[str, Any], mode: Mode = "refuse") ->
         RefusedError: the answer would be nonsense.
         ValueError: an unknown rule or mode.
     """
-    if mode not in ("refuse", "warn", "off"):
-        raise ValueError(f"fitness mode: expected 'refuse', 'warn' or 'off', received {mode!r}")
-    unknown = set(rules) - set(RULES)
-    if unknown:
-        raise ValueError(f"fitness rules: expected {', '.join(RULES)}, received {sorted(unknown)[0]!r}")
+    check_rules(rules, mode)
     if mode == "off":
         return []
     nonsense = [*_kind(image, rules), *_modality(image, rules), *_slice_axis(image, rules)]

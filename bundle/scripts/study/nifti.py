@@ -38,6 +38,7 @@ class NiftiHeader:
         offset: byte where the voxels begin, after unpacking.
         affine: voxel index to RAS millimetres.
         packed: whether the file is gzip.
+        code: of the form that the affine is of, what its space is aligned to.
     """
 
     name: str
@@ -50,6 +51,7 @@ class NiftiHeader:
     affine: np.ndarray
     packed: bool
     warnings: tuple[str, ...]
+    code: int
 
     @property
     def spacing(self) -> tuple[float, ...]:
@@ -83,6 +85,8 @@ def read_nifti_header(file: Path, name: str, limits: Limits) -> NiftiHeader:
         return _check(header, name, None if packed else size, limits)
     except RefusedError:
         raise
+    except PermissionError as error:
+        raise RefusedError(f"{name}: cannot be opened ({error.strerror}); change its permissions") from None
     except (OSError, EOFError, zlib.error) as error:
         raise RefusedError(f"{name}: damaged or truncated ({type(error).__name__}); fetch it again") from None
     except Exception as error:
@@ -131,12 +135,14 @@ def _check(header: Nifti1Header, name: str, size: int | None, limits: Limits) ->
     end = offset + math.prod(shape) * volumes * dtype.itemsize
     if size is None:
         limits.check_unpacked(end, name)
-    elif end > size:
-        raise RefusedError(f"{name}: truncated: {size} bytes, expected {end}; fetch the file again")
+    elif end != size:
+        problem = "truncated" if end > size else "longer than its header says"
+        raise RefusedError(f"{name}: {problem}: {size} bytes, expected {end}; fetch the file again")
     slope, intercept = _scaling(header, name)
     affine, warnings = read_affine(header, shape, name)
+    code = int(header["sform_code"]) or int(header["qform_code"])
     return NiftiHeader(
-        name, shape, volumes, dtype, offset, slope, intercept, affine, size is None, tuple(warnings)
+        name, shape, volumes, dtype, offset, slope, intercept, affine, size is None, tuple(warnings), code
     )
 
 

@@ -18,6 +18,11 @@ from .nifti import read_nifti
 from .picture import read_picture
 
 
+def is_flat(array: np.ndarray) -> bool:
+    """Whether all values of an image (…, Z) are one; the first plane that holds two answers."""
+    return all((plane == array.flat[0]).all() for plane in np.moveaxis(array, -1, 0))
+
+
 class Warnings(list[str]):
     """Sentences.
 
@@ -59,7 +64,7 @@ def read_case(case: Case, limits: Limits = DEFAULT_LIMITS) -> MetaTensor:
             affine, meta["modality"] = plan.affine, plan.modality
         elif case.kind == "nifti":
             array, header, warnings = read_nifti(case, limits)
-            affine = header.affine
+            affine, meta["sform_code"] = header.affine, header.code
         else:
             array, warnings = read_picture(case, limits)
     except RefusedError:
@@ -70,6 +75,8 @@ def read_case(case: Case, limits: Limits = DEFAULT_LIMITS) -> MetaTensor:
         raise RefusedError(
             f"{case.input}: cannot be read ({type(error).__name__}); fetch or export it again"
         ) from None
+    if is_flat(array):
+        warnings = [*warnings, f"all voxels have one value, {array.flat[0]:g}: there is nothing to see"]
     matrix = torch.from_numpy(affine.copy())
     meta |= {
         MetaKeys.ORIGINAL_AFFINE: affine.copy(),

@@ -11,7 +11,7 @@ from monai.transforms import MapTransform
 
 from .case import Case, RefusedError
 from .find import find_cases
-from .fitness import Mode, judge
+from .fitness import Mode, check_rules, judge
 from .grid import check_same_grid
 from .limits import Limits
 from .read import Warnings, read_case
@@ -83,6 +83,7 @@ class JudgeFitnessd(MapTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
+        check_rules(rules, mode)
         self.rules = rules
         self.mode = mode
 
