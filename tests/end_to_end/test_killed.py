@@ -29,8 +29,8 @@ def test_kill_9_and_run_again(tmp_path: Path) -> None:
             time.sleep(0.05)
         os.kill(run.pid, signal.SIGKILL)
         run.wait()
-        with (tmp_path / "out" / "manifest.csv").open(newline="") as file:
-            rows = list(csv.DictReader(file))
+        table = tmp_path / "out" / "manifest.csv"  # killed before its first row, a run leaves none
+        rows = list(csv.DictReader(table.read_text().splitlines())) if table.exists() else []
         assert done - 1 <= len(rows) <= 5
         for row in rows:
             assert row["status"] == "done"
