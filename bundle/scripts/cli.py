@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .cores import share_cores
-from .heap import keep_freed_memory
+from .heap import collect_rarely, keep_freed_memory
 from .plain_exit import plain_exit
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -136,6 +136,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Run ``python -m monai.bundle run`` with the command's configuration files and arguments."""
     share_cores()
     keep_freed_memory()
+    collect_rarely()
     for name in arguments.places:
         if getattr(arguments, name, None) == "":
             raise SystemExit(f"cannot {arguments.command}: {name} is an empty name")

@@ -51,3 +51,14 @@ def test_freed_memory_stays_unless_the_user_says_otherwise() -> None:
 
 def test_what_stayed_is_given_back_when_asked_for() -> None:
     assert measured(GIVEN_BACK) > 6 * 2**23
+
+
+def test_what_was_imported_is_not_searched_when_a_command_ends() -> None:
+    code = (
+        "import atexit, gc\n"
+        "atexit.register(lambda: print(gc.get_freeze_count()))  # the first that is told is the last that is asked\n"
+        "from mcanet.scripts.heap import collect_rarely\n"
+        "collect_rarely()\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert int(told) > 1000
