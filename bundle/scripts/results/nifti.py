@@ -122,9 +122,8 @@ def write_image(image: Any, path: Path, *, code: int = 1) -> None:
         data = array[0] if array.shape[0] == 1 else np.moveaxis(array, 0, -1)
         write_nifti(data, affine_of(image), path, code=code, level=1)
         return
-    depth = (
-        np.uint16 if len(array) == 1 and array.max() > 255 else np.uint8
-    )  # a PNG has no colours of 16 bits here
+    deep = len(array) == 1 and array.max() > 255  # colours of 16 bits are read as 8
+    depth = np.uint16 if deep else np.uint8
     picture = np.clip(np.rint(array), 0, np.iinfo(depth).max).astype(depth)
     _save_png(picture[0].T if picture.shape[0] == 1 else picture.transpose(2, 1, 0), path)
 

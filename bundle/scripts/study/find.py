@@ -166,14 +166,11 @@ class _FileSearch:
 
     def refuse_folder(self, folder: Path, problem: str) -> None:
         """Account for a folder that cannot be opened: whole studies may lie in it."""
-        name = self.mask(folder.relative_to(self.root).as_posix())
-        case = Case(with_hash("folder", name), "dicom", name, (folder,), self.root, (name,))
-        self.refused.append(
-            (
-                case,
-                f"{name}: the folder cannot be opened ({problem}); change its permissions, or move it away",
-            )
-        )
+        place = folder.relative_to(self.root).as_posix()
+        name = self.mask(place)
+        case = Case(with_hash("folder", place), "dicom", name, (folder,), self.root, (name,))
+        reason = f"{name}: the folder cannot be opened ({problem}); change its permissions, or move it away"
+        self.refused.append((case, reason))
 
     def join_channels(self, count: int) -> None:
         """Make one case of an image's channels."""

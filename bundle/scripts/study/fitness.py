@@ -41,7 +41,9 @@ def check_rules(rules: Mapping[str, Any], mode: str) -> None:
 
 def _is_range(value: Any) -> bool:
     return (
-        isinstance(value, list | tuple) and [isinstance(bound, int | float) for bound in value] == [True] * 2
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(isinstance(bound, int | float) for bound in value)
     )
 
 

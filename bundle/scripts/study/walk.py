@@ -44,7 +44,7 @@ def walk(root: Path, limits: Limits) -> tuple[list[Path], list[str], list[tuple[
                 notices.append(f"{shown}: left out, a link {_leads(path, root)}")
             elif entry.is_dir() and os.path.exists(
                 path / RESULTS_MARK
-            ):  # false where it may not be looked at
+            ):  # Path.exists raises where it may not look
                 notices.append(f"{shown}: left out, the results of an earlier run")
             elif entry.is_dir():
                 folders.append(path)
