@@ -42,9 +42,7 @@ def walk(root: Path, limits: Limits) -> tuple[list[Path], list[str], list[tuple[
             shown = path.relative_to(root).as_posix()
             if entry.is_symlink():
                 notices.append(f"{shown}: left out, a link {_leads(path, root)}")
-            elif entry.is_dir() and os.path.exists(
-                path / RESULTS_MARK
-            ):  # Path.exists raises where it may not look
+            elif entry.is_dir() and os.path.exists(path / RESULTS_MARK):  # Path.exists may raise
                 notices.append(f"{shown}: left out, the results of an earlier run")
             elif entry.is_dir():
                 folders.append(path)
