@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..study.kinds import DESKTOP_FILES
+
 PARTIAL = ".partial-"
 OLD = ".old-"
 TABLES = ("manifest.csv", "measurements.csv", "report.html")
 _OURS = re.compile(
     r"(segmentation|image|uncertainty)\.(nii\.gz|png|dcm)|measurements\.(json|dcm)|preview\.png|\.slices\.json"
-    r"|\.DS_Store|Thumbs\.db|desktop\.ini"
 )
 _REPORT_MARK = b"<title>Segmentation report</title>"
 RESERVED = (*TABLES, "dataset_description.json", "dseg.tsv")  # those of BIDS stand there, too
@@ -49,7 +50,8 @@ def refuse_foreign(folder: Path) -> None:
     if not folder.exists():
         return
     held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
-    foreign = [name for name in held if not (folder.is_dir() and _OURS.fullmatch(name))]
+    expected = [name for name in held if _OURS.fullmatch(name) or name.lower() in DESKTOP_FILES]
+    foreign = [name for name in held if name not in expected or not folder.is_dir()]
     if held and not foreign and not holds_results(folder):
         foreign = held
     if foreign:

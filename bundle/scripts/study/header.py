@@ -225,8 +225,9 @@ class Header:
             value, _ = self._raw(keyword)
         except RefusedError:
             return set()
-        texts = self._decoded(value) if isinstance(value, bytes) else ()
-        return {*self.shown(keyword), *(part for text in texts for part in _parts(text))}
+        if not isinstance(value, bytes):
+            return {*self.shown(keyword)}
+        return {part for text in self._decoded(value) for part in _parts(text)}
 
     def _decoded(self, value: bytes) -> Iterator[str]:
         """What bytes can mean, the likeliest first: by the file's own character sets, as UTF-8, as Latin-1."""

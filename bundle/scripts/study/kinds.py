@@ -8,7 +8,7 @@ from .opening import looks_like_dicom
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima", ".dc3")
-_SPARE = (".ds_store", "thumbs.db", "desktop.ini")
+DESKTOP_FILES = (".ds_store", "thumbs.db", "desktop.ini")
 _HEADERS = (b"\x5c\x01\0\0", b"\0\0\x01\x5c", b"\x1c\x02\0\0", b"\0\0\x02\x1c")
 
 
@@ -38,7 +38,7 @@ def stem_of(file: Path) -> str:
 def guess(file: Path) -> Guess:
     """Looks at the first bytes and the name; DICOM's mark counts more than any name."""
     name = file.name.lower()
-    if name.startswith("._") or name in _SPARE:
+    if name.startswith("._") or name in DESKTOP_FILES:
         return Guess("other", "a file of the desktop system")
     if name == "dicomdir":
         return Guess("other", "a DICOMDIR, the files are found without it")
