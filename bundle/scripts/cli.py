@@ -1,6 +1,7 @@
 """The console command ``mcanet``: the bundle's workflows under short names, with no logic of its own."""
 
 import argparse
+import ast
 import difflib
 import json
 import re
@@ -107,6 +108,11 @@ def _add_others(commands: Commands) -> None:
         help="labelled data: the Decathlon's layout, nnU-Net's, or images/ with masks/ or labels/",
     )
     planning.add_argument("-o", "--task_file", metavar="FILE", required=True, help="the task, FILE.json")
+    planning.add_argument(
+        "--limits",
+        type=ast.literal_eval,
+        help="how files are read, e.g. \"{'fill_nonfinite': 0}\"; the task takes it over",
+    )
     planning.set_defaults(do=plan)
     exporting = commands.add_parser("export", help="write a stand-alone bundle of a task", allow_abbrev=False)
     _add_task(exporting)
@@ -172,7 +178,7 @@ def plan(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         )
     from .planning import plan as write_plan  # here, as for export
 
-    write_plan(arguments.dataset_dir, arguments.task_file)
+    write_plan(arguments.dataset_dir, arguments.task_file, arguments.limits)
 
 
 def merge(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:

@@ -27,7 +27,9 @@ def plain_exit(what: str) -> Iterator[None]:
         yield
     except FORESEEN as error:
         cause = first_cause(error)
-        words = cause.args[0] if isinstance(cause, KeyError) and cause.args else cause
+        words = cause.args[0] if isinstance(cause, KeyError) and cause.args else str(cause)
+        if isinstance(cause, ImportError):
+            words = words.split("\n")[0]  # MONAI quotes the traceback behind it
         raise SystemExit(f"{what}: {words}") from None
 
 

@@ -193,6 +193,37 @@ def test_pictures_are_measured_in_pixels(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "cases.png").is_file()
 
 
+def test_a_volume_of_one_slice_is_measured_as_the_picture_that_it_is(tmp_path: Path) -> None:
+    truth = np.zeros((20, 24, 1), np.uint8)
+    truth[4:12, 4:12] = 1
+    ours = truth.copy()
+    ours[7:9, 7:9] = 0  # a hole, which in three dimensions would hardly count
+    data = dataset(tmp_path / "data", {"slice": (ours, truth)}, np.diag([1.0, 2.0, 5.0, 1.0]))
+    evaluate(data, tmp_path / "out")
+    found = of_case(summary(tmp_path / "out"), "slice")
+    assert found["HD95"] == pytest.approx(3, abs=0.6)
+    assert found["SurfaceDice"] < 0.95
+    assert found["FN"] == 4
+
+
+def test_an_earlier_evaluation_makes_way(tmp_path: Path) -> None:
+    data, out = dataset(tmp_path / "data", CASES, AFFINE), tmp_path / "out"
+    evaluate(data, out)
+    mine = out / "predictions" / "mine.nii.gz"
+    mine.write_text("of the user")
+    evaluate(data, out, subset="test")
+    (case,) = summary(out)["metric_per_case"]
+    assert {*(out / "predictions").iterdir()} == {Path(case["prediction_file"]), mine}
+    (data / "imagesTr" / "exact.nii.gz").write_bytes(b"broken")
+    with pytest.raises(SystemExit, match="image exact.nii.gz: the content is not gzip"):
+        evaluate(data, out)
+    assert not (out / "summary.json").exists()  # of other cases than the predictions beside it
+    (out / "summary.json").write_text('{"mean": {}}')
+    with pytest.raises(SystemExit, match="summary.json is no summary of mcanet evaluate"):
+        evaluate(data, out)
+    assert (out / "summary.json").read_text() == '{"mean": {}}'
+
+
 def test_references_of_one_name_keep_their_predictions_apart(tmp_path: Path) -> None:
     pairs = []
     for i, (ours, truth) in enumerate(list(CASES.values())[:3]):
@@ -234,6 +265,12 @@ def test_folds_are_merged_into_one_account(
     with pytest.raises(SystemExit, match=r"cannot merge: .*nowhere"):
         main(["merge", folds[0], str(tmp_path / "nowhere"), "-o", str(tmp_path / "twice")])
     assert not (tmp_path / "twice").exists()
+    with pytest.raises(
+        SystemExit, match="no summary.json in '.*nowhere': expected a folder that mcanet evaluate"
+    ):
+        main(["merge", str(tmp_path / "nowhere"), "-o", str(tmp_path / "twice")])
+    with pytest.raises(SystemExit, match="is one of the evaluations; name another folder"):
+        main(["merge", *folds, "-o", folds[0]])
     evaluate(data, tmp_path / "other", tolerance=3)
     with pytest.raises(SystemExit, match="tolerance': 3.* measure alike"):
         main(["merge", folds[0], str(tmp_path / "other"), "-o", str(tmp_path / "twice")])

@@ -22,7 +22,7 @@ from . import layouts
 def planned(data: Path) -> dict[str, Any]:
     """The task of a data set; the file that is there is replaced."""
     file = data.with_name("mytask.json")
-    file.write_text("old")
+    file.write_text(json.dumps({"notes": {"data": "of an earlier plan"}}))
     plan(data, file)
     task = json.loads(file.read_text())
     label_table(task["labels"])
@@ -71,6 +71,10 @@ def test_volumes_of_one_file_become_channels_where_the_description_has_so_many(t
     assert (task["in_channels"], task["fitness_rules"]["channels"]) == (2, 2)
     layouts.describe(data, modality={"0": "T2", "1": "ADC", "2": "DWI"})
     with pytest.raises(SystemExit, match="heart_0: .* expected one 3D volume, split the file, or 3 volumes"):
+        plan(data, tmp_path / "task.json")
+    data = layouts.decathlon(tmp_path / "one")
+    layouts.describe(data, modality={"0": "T2", "1": "ADC"})
+    with pytest.raises(SystemExit, match="modality lists 2 channels, the images hold 1"):
         plan(data, tmp_path / "task.json")
 
 
@@ -132,6 +136,55 @@ def test_numbered_objects_and_masks_saved_as_jpeg_become_one_label(tmp_path: Pat
         mask = np.asarray(Image.open(file)).astype(float) + np.random.default_rng(0).normal(0, 6, (160, 160))
         Image.fromarray(mask.clip(0, 255).astype(np.uint8)).convert("RGB").save(file)
     assert planned(jpeg)["label_map"] == {"above": 127}
+
+
+def test_masks_saved_as_jpeg_are_black_and_white_or_refused(tmp_path: Path) -> None:
+    white, labels = (layouts.pictures(tmp_path / name) for name in ("white", "labels"))
+    for data, high in ((white, 255), (labels, 1)):
+        for file in sorted((data / "masks").iterdir()):
+            mask = (np.asarray(Image.open(file)) > 0).astype(np.uint8) * high
+            Image.fromarray(mask).save(file.with_suffix(".jpg"), quality=60)
+            file.unlink()
+    assert planned(white)["label_map"] == {"above": 127}
+    assert_refused(labels, "masks/case0.jpg: JPEG changes values, and these are not black and white")
+
+
+def test_what_is_in_the_way_of_the_task_stays(tmp_path: Path) -> None:
+    data = layouts.decathlon(tmp_path / "data")
+    mine = tmp_path / "mine.json"
+    mine.write_text('{"notes": "of another program"}')
+    (tmp_path / "folder.json").mkdir()
+    for file, words in (
+        (data / "dataset.json", "is the name of a data set's description"),
+        (mine, "is no task that mcanet plan wrote"),
+        (tmp_path / "folder.json", "cannot be a file"),
+        (mine / "task.json", "cannot be a file"),
+        (tmp_path / "a#b" / "task.json", "holds a '#'"),
+        (tmp_path / "task.txt", "must end in .json"),
+    ):
+        before = file.read_bytes() if file.is_file() else None
+        with pytest.raises(SystemExit, match=f"cannot plan: .*{words}"):
+            plan(data, file)
+        assert before is None or file.read_bytes() == before
+    with pytest.raises(SystemExit, match="the data set's folder is an empty name"):
+        plan("", tmp_path / "task.json")
+
+
+def test_what_is_not_a_number_is_filled_where_that_is_asked_for(tmp_path: Path) -> None:
+    data, file = layouts.decathlon(tmp_path / "data"), tmp_path / "task.json"
+    not_a_number(data)
+    done = mcanet("plan", data, "-o", file, "--limits", "{'fill_nonfinite': 0}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(file.read_text())["limits"] == {"fill_nonfinite": 0}
+
+
+def test_masks_by_other_endings_and_letters_are_found(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data", count=6)
+    for i, ending in enumerate(("-mask", "_Mask", "_MASK", "_GT")):
+        (data / "masks" / f"case{i}.png").rename(data / "masks" / f"case{i}{ending}.png")
+    (data / "images" / "case4.png").rename(data / "images" / "\u00e9.png")
+    (data / "masks" / "case4.png").rename(data / "masks" / "e\u0301.png")
+    assert "6 labelled cases" in planned(data)["notes"]["data"]
 
 
 def test_patients_stay_together_and_left_is_not_mirrored_into_right(tmp_path: Path) -> None:
@@ -284,14 +337,14 @@ def not_a_number(data: Path) -> None:
     ("spoil", "words"),
     [
         (missing_mask, "heart_1: ./labelsTr/heart_1.nii.gz is missing"),
-        (other_grid, "heart_1: heart_1.nii.gz and heart_1.nii.gz: their affines lie"),
+        (other_grid, "heart_1: label heart_1.nii.gz and heart_1.nii.gz: their affines lie"),
         (other_shape, r"heart_1: .*shapes are \(40, 36, 7\) and \(40, 36, 8\)"),
         (unknown_value, "heart_1: heart_1.nii.gz: the mask holds 7, 14, expected 0, 1, 2"),
         (half_a_label, "heart_1: heart_1.nii.gz: the mask holds 0.5, expected whole numbers"),
-        (truncated, "heart_1: heart_1.nii.gz: damaged or truncated"),
+        (truncated, "heart_1: image heart_1.nii.gz: damaged or truncated"),
         (constant, "heart_1: heart_1.nii.gz: every voxel of a channel is 3"),
-        (not_a_volume, "heart_1: heart_1.nii.gz: the content is not gzip"),
-        (not_a_number, "heart_1: heart_1.nii.gz: 1 voxels are NaN or infinite"),
+        (not_a_volume, "heart_1: image heart_1.nii.gz: the content is not gzip"),
+        (not_a_number, "heart_1: image heart_1.nii.gz: 1 voxels are NaN or infinite"),
     ],
 )
 def test_a_broken_pair_is_named_and_nothing_written(
@@ -299,7 +352,7 @@ def test_a_broken_pair_is_named_and_nothing_written(
 ) -> None:
     data = layouts.decathlon(tmp_path / "data")
     spoil(data)
-    with pytest.raises(SystemExit, match=f"cannot plan: 1 pairs cannot be used:\n  {words}"):
+    with pytest.raises(SystemExit, match=f"cannot plan: what is wrong with the data \\(1\\):\n  {words}"):
         plan(data, tmp_path / "task.json")
     assert not (tmp_path / "task.json").exists()
 
@@ -348,6 +401,31 @@ def test_pairs_that_are_not_read_are_named(tmp_path: Path) -> None:
     )
 
 
+def test_lists_that_are_not_of_these_files_say_how(tmp_path: Path) -> None:
+    data = layouts.decathlon(tmp_path / "data")
+    content = json.loads((data / "dataset.json").read_text())
+    pairs = content["training"]
+    layouts.describe(data, training=[*pairs, pairs[0]])
+    assert_refused(data, "listed 2 times in dataset.json")
+    with pytest.raises(FileNotFoundError, match="listed 2 times"):
+        labelled_datalist(data, "all")
+    hidden = {key: path.replace("heart_0", "._heart_0") for key, path in pairs[0].items()}
+    for path in hidden.values():
+        (data / path).write_bytes(b"of the desktop")
+    layouts.describe(data, training=[*pairs, hidden])
+    assert_refused(data, "a file of the desktop system; take it out of dataset.json")
+    (data / pairs[1]["image"]).rename(data / "imagesTr" / "heart_1_0000.nii.gz")
+    layouts.describe(data, training=pairs)
+    assert_refused(data, "heart_1.nii.gz is missing, but its channel 0000 is there: for nnU-Net's layout")
+    data = layouts.nnunet(tmp_path / "nnunet")
+    shutil.copy(data / "labelsTr" / "brain_0.nii.gz", data / "labelsTr" / "brain_0.NII.GZ")
+    assert_refused(data, "has the same stem; keep one of them")
+    data = layouts.pictures(tmp_path / "pictures", count=6)
+    (data / "images" / "case1.png").unlink()
+    (data / "images" / "case1.png").symlink_to(tmp_path / "nowhere.png")
+    assert_refused(data, "images/case1.png: a link that leads nowhere, or an empty folder")
+
+
 def test_equal_names_in_several_folders_are_told_apart(tmp_path: Path) -> None:
     data = layouts.decathlon(tmp_path / "data", count=6)
     content = json.loads((data / "dataset.json").read_text())
@@ -386,6 +464,9 @@ def test_a_missing_channel_is_named(tmp_path: Path) -> None:
             '{"channel_names": {"0": "CT"}, "file_ending": ".nrrd"}',
             r"files that end in '\.nrrd' are not read",
         ),
+        ('{"channel_names": {}}', "channel_names must name each channel, got {}"),
+        ('{"channel_names": null}', "channel_names must name each channel, got None"),
+        ('{"channel_names": ["CT"], "dataset": {"a": {}}}', "the list 'dataset' of cases is not read"),
         ('{"training": [{"image": [], "label": "a.nii.gz"}]}', "must have image and label"),
         ('{"training": [{"image": "a.nii.gz", "label": null}]}', "must have image and label"),
     ],

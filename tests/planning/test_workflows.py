@@ -96,6 +96,22 @@ def test_by_the_commands_that_the_plan_prints(tmp_path: Path) -> None:
     assert len(list((tmp_path / "masks").glob("*/segmentation.png"))) == 6
 
 
+def test_a_training_shorter_than_its_validations_are_apart_saves_what_it_validated(tmp_path: Path) -> None:
+    data, task, out = layouts.pictures(tmp_path / "data", count=8), tmp_path / "mytask.json", tmp_path / "out"
+    plan(data, task)
+    brief = BRIEF | {"val_interval": 40}
+    run("train", task, dataset_dir=str(data), output_dir=str(out), ckpt_dir=str(out), **brief)
+    parts = json.loads((out / "split.json").read_text())
+    assert torch.load(out / "model.pt", weights_only=True)
+    for folder in ("images", "masks"):
+        (data / folder / f"{parts['training'][0]}.png").unlink()
+    figures = tmp_path / "figures"
+    run("evaluate", task, dataset_dir=str(data), output_dir=str(figures), ckpt_path=str(out / "model.pt"))
+    measured = json.loads((figures / "summary.json").read_text())["metric_per_case"]
+    seen = {*parts["training"], *parts["validation"]}
+    assert {Path(case["reference_file"]).stem for case in measured} == {f"case{i}" for i in range(8)} - seen
+
+
 def test_where_no_case_that_validates_holds_a_label_the_last_weights_are_kept(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -139,9 +155,20 @@ def test_an_interrupted_training_does_not_go_on_with_other_data_or_settings(tmp_
         ({"foreground": 0.1}, "foreground was 0.5, is 0.1"),
         ({"variant": "small"}, "variant was 'tiny', is 'small'"),
         ({"label_map": {"0": 1, "255": 0}}, "label_map was"),
+        (
+            {"intensity": {"_target_": "ScaleIntensityd", "keys": "image"}},
+            "intensity was .*NormalizeIntensity.*Scale",
+        ),
+        ({"max_epochs": 3}, "max_epochs was 2, is 3"),
     ):
         with pytest.raises(SystemExit, match=f"was another one .*{words}"):
             start(**changed)
+    validated = labelled_datalist(data, "validation", folds=json.loads(task.read_text())["folds"])
+    kept = Path(validated[0]["label"]).read_bytes()
+    Image.fromarray(np.ones((72, 72), np.uint8) * 255).save(validated[0]["label"])
+    with pytest.raises(SystemExit, match=r"validation was '1 cases \(\w+\)', is '1 cases"):
+        start(max_epochs=2)
+    Path(validated[0]["label"]).write_bytes(kept)
     layouts.pictures(data, size=73)
     with pytest.raises(SystemExit, match=r"data was '4 cases \(\w+\)', is '4 cases"):
         start(max_epochs=2)
@@ -161,7 +188,10 @@ def other_grid(data: Path) -> None:
     ("spoil", "words"),
     [
         (strange_value, r"cannot use the data set: heart_\d.nii.gz: the mask holds 3, 6, expected 0, 1, 2"),
-        (other_grid, r"cannot use the data set: heart_\d.nii.gz and heart_\d.nii.gz: their affines lie"),
+        (
+            other_grid,
+            r"cannot use the data set: label heart_\d.nii.gz and heart_\d.nii.gz: their affines lie",
+        ),
     ],
 )
 def test_a_pair_that_broke_after_the_plan_is_one_sentence(

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from ignite.engine import Engine, Events
-from mcanet.scripts.training import Checkpoints, OnlyFinite, SaveBest
+from mcanet.scripts.results.lock import FolderLock
+from mcanet.scripts.training import Checkpoints, OnlyFinite, SaveBest, SaveLast
 from monai.data import DataLoader, MetaTensor, list_data_collate
 from monai.engines import SupervisedTrainer
 
@@ -16,7 +17,7 @@ EPOCHS = 5
 
 
 def trainer_of(
-    folder: Path, infinite: bool = False, skip: bool = False, **settings: object
+    folder: Path, infinite: bool = False, skip: bool = False, resume: bool = True, **settings: object
 ) -> tuple[SupervisedTrainer, torch.nn.Module, list[float]]:
     """A trainer with its network, and the list that its learning rates go to."""
     torch.manual_seed(0)
@@ -40,7 +41,7 @@ def trainer_of(
         loss_function=torch.nn.MSELoss(),
         optimizer=optimizer,
         decollate=False,
-        train_handlers=[OnlyFinite(network, skip)],
+        train_handlers=[OnlyFinite(network, skip), SaveLast(network, folder)],
     )
     rates: list[float] = []
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: rates.append(schedule.get_last_lr()[0]))
@@ -48,7 +49,7 @@ def trainer_of(
     evaluator = Engine(lambda engine, batch: None)
     evaluator.state.best_metric, evaluator.state.best_metric_epoch = 0.5, 1
     parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
-    Checkpoints(folder, parts, evaluator, {"learning_rate": 0.1, **settings}).attach(trainer)
+    Checkpoints(folder, parts, evaluator, {"learning_rate": 0.1, **settings}, resume).attach(trainer)
     return trainer, network, rates
 
 
@@ -69,7 +70,11 @@ def break_off(folder: Path, epoch: int) -> list[float]:
 def test_a_training_that_was_broken_off_ends_as_an_unbroken_one(tmp_path: Path) -> None:
     trainer, unbroken, rates = trainer_of(tmp_path / "unbroken")
     trainer.run()
-    assert list((tmp_path / "unbroken").iterdir()) == []  # nothing to go on with
+    assert sorted(file.name for file in (tmp_path / "unbroken").iterdir()) == [
+        ".mcanet.lock",
+        "finished.json",
+        "last.pt",
+    ]  # nothing to go on with
     before = break_off(tmp_path / "broken", epoch=4)
     trainer, network, after = trainer_of(tmp_path / "broken")
     trainer.run()
@@ -106,7 +111,7 @@ def test_two_damaged_checkpoints_are_an_error_and_not_a_new_start(tmp_path: Path
     break_off(tmp_path, epoch=4)
     for name in ("checkpoint.pt", "checkpoint_before.pt"):
         (tmp_path / name).write_bytes(b"half")
-    with pytest.raises(SystemExit, match="no whole checkpoint"):
+    with pytest.raises(SystemExit, match="no whole checkpoint .* start anew with --resume false"):
         trainer_of(tmp_path)[0].run()
 
 
@@ -114,6 +119,83 @@ def test_another_training_does_not_go_on_with_it(tmp_path: Path) -> None:
     break_off(tmp_path, epoch=2)
     with pytest.raises(SystemExit, match=r"learning_rate was 0.1, is 0.2"):
         trainer_of(tmp_path, learning_rate=0.2)[0].run()
+
+
+def test_a_file_that_is_no_checkpoint_gives_way_to_the_one_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    break_off(tmp_path, epoch=4)
+    torch.save({"network": {}}, tmp_path / "checkpoint.pt")
+    trainer, _, after = trainer_of(tmp_path)
+    trainer.run()
+    assert "is no checkpoint of this training: it lacks" in caplog.text
+    assert len(after) == 3 * (EPOCHS - 2)
+
+
+def test_a_training_that_has_ended_is_left_as_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trainer_of(tmp_path)[0].run()
+    kept = (tmp_path / "last.pt").read_bytes()
+    with pytest.raises(SystemExit) as stop:
+        trainer_of(tmp_path)
+    assert stop.value.code == 0
+    assert "nothing to do: this training has ended" in caplog.text
+    with pytest.raises(
+        SystemExit, match=r"another training, which has ended \(learning_rate was 0.1, is 0.2\)"
+    ):
+        trainer_of(tmp_path, learning_rate=0.2)
+    assert (tmp_path / "last.pt").read_bytes() == kept
+    trainer, _, rates = trainer_of(tmp_path, resume=False, learning_rate=0.2)
+    trainer.run()
+    assert len(rates) == 3 * EPOCHS
+
+
+def test_two_processes_do_not_train_into_one_folder(tmp_path: Path) -> None:
+    lock = FolderLock(tmp_path)
+    with pytest.raises(SystemExit, match=r"cannot train: another run \(process \d+\) is writing to"):
+        trainer_of(tmp_path)
+    lock.close()
+    trainer_of(tmp_path)[0].run()
+
+
+def test_what_a_kill_left_half_written_goes(tmp_path: Path) -> None:
+    mine = tmp_path / ".notes.tmp"
+    left = [tmp_path / name for name in (".history.csv.123.tmp", ".checkpoint.pt.tmp", ".report.html.9.tmp")]
+    for file in (mine, *left):
+        file.write_text("half")
+    trainer_of(tmp_path)[0].run()
+    assert mine.exists()
+    assert not any(file.exists() for file in left)
+
+
+def test_a_training_that_stopped_early_and_was_killed_does_not_train_on(tmp_path: Path) -> None:
+    class Stopper:
+        patience, counter = 2, 0
+
+        def state_dict(self) -> dict[str, int]:
+            return {"counter": 2}
+
+        def load_state_dict(self, state: dict[str, int]) -> None:
+            self.counter = state["counter"]
+
+    def parts(trainer: SupervisedTrainer) -> None:
+        evaluator = Engine(lambda engine, batch: None)
+        evaluator.state.best_metric, evaluator.state.best_metric_epoch = 0.5, 1
+        Checkpoints(tmp_path, {"early_stop": Stopper()}, evaluator, {}).attach(trainer)
+
+    def die(engine: Engine) -> None:
+        if engine.state.epoch == 2:
+            raise KeyboardInterrupt
+
+    trainer, _, _ = trainer_of(tmp_path / "elsewhere")
+    parts(trainer)
+    trainer.add_event_handler(Events.EPOCH_STARTED, die)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    trainer, _, rates = trainer_of(tmp_path / "another")
+    parts(trainer)
+    trainer.run()
+    assert rates == []
+    assert (tmp_path / "finished.json").exists()
 
 
 def test_a_full_disk_leaves_what_was_saved(tmp_path: Path) -> None:
@@ -165,7 +247,18 @@ def test_the_best_weights_are_those_of_the_best_validation(tmp_path: Path) -> No
             engine.state.best_metric, engine.state.best_metric_epoch = score, engine.state.epoch
 
     evaluator.add_event_handler(Events.EPOCH_COMPLETED, validate)
-    SaveBest(network, tmp_path).attach(evaluator)
+    SaveBest(network, tmp_path, {"training": ["a"], "validation": ["b"]}).attach(evaluator)
     evaluator.run([0], max_epochs=3)
     assert float(torch.load(tmp_path / "model.pt", weights_only=True)["weight"]) == pytest.approx(0.7)
-    assert [file.name for file in tmp_path.iterdir()] == ["model.pt"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["model.pt", "split.json"]
+
+
+def test_a_full_disk_leaves_no_half_of_the_last_weights(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(SystemExit, match=r"cannot write .*last.pt: "):
+            SaveLast(torch.nn.Linear(100, 100), tmp_path)()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,7 @@
 """What is trained on, and at which rates."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,13 @@ from mcanet.scripts.networks import MCANet
 from mcanet.scripts.training import (
     AutocastInferer,
     RandSliceSamplesd,
+    check_settings,
     labelled_datalist,
     open_datalist,
     parameter_groups,
 )
 from mcanet.scripts.training.datalist import split
+from mcanet.scripts.training.parts import write_parts
 from monai.data import MetaTensor
 
 
@@ -21,7 +24,7 @@ def decathlon(folder: Path, names: list[str]) -> Path:
     pairs = [{"image": f"./imagesTr/{n}", "label": f"./labelsTr/{n}"} for n in names]
     for pair in pairs:
         for path in pair.values():
-            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).touch()
     (folder / "dataset.json").write_text(json.dumps({"training": pairs}))
     return folder
@@ -53,6 +56,74 @@ def test_data_sets_that_cannot_be_used_say_why(tmp_path: Path) -> None:
         labelled_datalist(tmp_path, "all")
     with pytest.raises(SystemExit, match="cannot use the data set: .*missing"):
         open_datalist(tmp_path, "all")
+
+
+def cases(folder: Path, subset: str, **settings: object) -> list[str]:
+    return [Path(pair["image"]).name[:-7] for pair in labelled_datalist(folder, subset, **settings)]
+
+
+def test_weights_are_measured_on_what_never_trained_them(tmp_path: Path) -> None:
+    names = [f"p{i // 2}_{i}.nii.gz" for i in range(20)]
+    data, weights = decathlon(tmp_path / "data", names), tmp_path / "out" / "model.pt"
+    drawn = {subset: cases(data, subset) for subset in ("training", "validation", "test")}
+    weights.parent.mkdir()
+    write_parts({part: drawn[part] for part in ("training", "validation")}, weights.parent)
+    fewer = decathlon(tmp_path / "data", [*names[3:], "new_1.nii.gz"])
+    assert set(cases(fewer, "test")) & set(drawn["training"])  # drawn anew, trained cases would test
+    assert cases(fewer, "test", ckpt_path=weights) == sorted(
+        ({*drawn["test"]} - {name[:-7] for name in names[:3]}) | {"new_1"}
+    )
+    assert cases(fewer, "validation", ckpt_path=[weights]) == [
+        name for name in drawn["validation"] if f"{name}.nii.gz" in names[3:]
+    ]
+    patients = cases(fewer, "test", ckpt_path=weights, case_groups=r"^(p\d+)_")
+    seen = {name.split("_")[0] for part in ("training", "validation") for name in drawn[part]}
+    assert not {name.split("_")[0] for name in patients} & seen
+    with pytest.raises(
+        ValueError, match="test_cases fits .*, which these weights were trained or chosen with"
+    ):
+        cases(fewer, "test", ckpt_path=weights, test_cases=drawn["training"][-1])
+    write_parts({"training": [name[:-7] for name in names] + ["new_1"], "validation": []}, weights.parent)
+    with pytest.raises(
+        ValueError, match="no case of .* is of the part 'test' of these weights; give --subset all"
+    ):
+        cases(fewer, "test", ckpt_path=weights)
+    write_parts({"training": ["of another data set"], "validation": []}, weights.parent)
+    assert cases(fewer, "test", ckpt_path=weights) == cases(fewer, "test")
+    (weights.parent / "split.json").write_text("{}")
+    with pytest.raises(ValueError, match="does not say which cases trained the weights beside it; delete it"):
+        cases(fewer, "test", ckpt_path=weights)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"case_groups": "case"}, "case_groups 'case' needs a group in brackets"),
+        ({"case_groups": "(case"}, r"case_groups '(case' is no regular expression: "),
+        ({"test_cases": "("}, "test_cases '(' is no regular expression: "),
+        ({"fold": 3}, "fold is 3, but folds does not say how many there are"),
+    ],
+)
+def test_settings_of_the_split_that_mean_nothing_are_named(
+    settings: dict[str, object], words: str, tmp_path: Path
+) -> None:
+    data = decathlon(tmp_path, [f"case_{i}.nii.gz" for i in range(5)])
+    with pytest.raises(ValueError, match=re.escape(words)):
+        labelled_datalist(data, "test", **settings)
+
+
+def test_settings_that_mean_nothing_are_named() -> None:
+    check_settings({"roi_size": [64, 64]}, {"learning_rate": 0.1}, {"mirror": 1})
+    for kinds, words in (
+        (({"num_samples": 0}, {}, {}), "num_samples is 0, expected whole numbers from 1"),
+        (({"max_epochs": 1.5}, {}, {}), "max_epochs is 1.5, expected whole"),
+        (({"roi_size": [0, 32]}, {}, {}), "roi_size is [0, 32], expected whole"),
+        (({}, {"learning_rate": "abc"}, {}), "learning_rate is 'abc', expected a number from 0"),
+        (({}, {}, {"foreground": 3}), "foreground is 3, expected a number from 0 to 1"),
+        (({}, {}, {"mirror": float("nan")}), "mirror is nan, expected a number from 0 to 1"),
+    ):
+        with pytest.raises(SystemExit, match=re.escape(f"cannot train: {words}")):
+            check_settings(*kinds)
 
 
 def test_slices_show_image_and_label_at_the_same_place() -> None:

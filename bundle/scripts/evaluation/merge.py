@@ -1,12 +1,11 @@
 """The parts of a cross-validation as one account."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..plain_exit import plain_exit
-from .summary import FILE, summarise, write_summary
+from .summary import FILE, read_summary, summarise, write_summary
 
 
 @plain_exit("cannot merge")
@@ -18,11 +17,16 @@ def merge_summaries(folders: Sequence[str | Path], output_dir: str | Path) -> No
         output_dir: made if it does not exist.
 
     Raises:
-        SystemExit: a summary is missing, differs in labels, tolerance or unit, or measures a case a second time.
+        SystemExit: a summary is missing, differs in labels, tolerance or unit, or measures a case a second time; or
+            one of the folders is ``output_dir``.
     """
+    if Path(output_dir).resolve() in [Path(folder).resolve() for folder in folders]:
+        raise ValueError(
+            f"{str(output_dir)!r} is one of the evaluations; name another folder for what they are together"
+        )
     cases, stated, owner = [], dict[str, Any](), dict[str, Path]()
     for file in [Path(folder) / FILE for folder in folders]:
-        summary = _read(file)
+        summary = read_summary(file)
         own = {key: summary[key] for key in ("labels", "surface_dice_tolerance", "unit")}
         if stated and own != stated:
             raise ValueError(f"{file} was measured with {own}, the ones before with {stated}; measure alike")
@@ -34,17 +38,3 @@ def merge_summaries(folders: Sequence[str | Path], output_dir: str | Path) -> No
             owner[reference] = file
             cases.append(case)
     write_summary(summarise(cases, stated), Path(output_dir))
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """A summary that ``mcanet evaluate`` wrote.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    try:
-        summary = json.loads(file.read_text(encoding="utf-8"))
-        summary["interval_95"]
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{file} is no summary of mcanet evaluate; measure anew") from None
-    return summary

@@ -1,7 +1,8 @@
 """What is measured of a case, label by label, on its own grid.
 
 A measure takes two masks, ours and the truth, bool (1, 1, X, Y, Z) or (1, 1, X, Y), the spacing along their axes, in
-mm for volumes and 1 for pictures, and the tolerance of a surface in the same unit. A label that neither mask holds has
+mm for volumes and 1 for pictures, and the tolerance of a surface in the same unit. A volume of one slice is measured
+as the picture that it is, for in three dimensions all of its voxels are surface. A label that neither mask holds has
 no figure: NaN, left out of means.
 """
 
@@ -51,6 +52,12 @@ class LabelMetric(CumulativeIterationMetric):
         assert y is not None  # the handler gives both
         spacing = spacing_of(y, y.ndim - 2)[: y.ndim - 2]
         ours, truth = (mask.as_tensor() if isinstance(mask, MetaTensor) else mask for mask in (y_pred, y))
+        wide = [axis for axis in range(truth.ndim - 2) if truth.shape[axis + 2] > 1]
+        if len(wide) == 2:
+            spacing = [spacing[axis] for axis in wide]
+            ours, truth = (
+                mask.reshape(1, 1, *(truth.shape[axis + 2] for axis in wide)) for mask in (ours, truth)
+            )
         figures = [
             self.measure(ours == value, truth == value, spacing, self.tolerance)
             for value in range(1, self.num_classes)

@@ -42,9 +42,22 @@ class WriteSummary:
 
     def attach(self, engine: Engine) -> None:
         """Attach behind the metrics."""
+        engine.add_event_handler(Events.STARTED, self._forget_earlier)
         engine.add_event_handler(Events.EPOCH_STARTED, lambda: self._files.clear())
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._note_files)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    @plain_exit("cannot evaluate")
+    def _forget_earlier(self) -> None:
+        """An earlier evaluation's account makes way, and the predictions that it names, so that none is mixed."""
+        file, predictions = self.output_dir / FILE, self.output_dir.resolve() / "predictions"
+        if idist.get_rank() == 0 and file.is_file():
+            named = [Path(case["prediction_file"]) for case in read_summary(file)["metric_per_case"]]
+            file.unlink()
+            for prediction in named:
+                if prediction.is_relative_to(predictions):
+                    prediction.unlink(missing_ok=True)
+        idist.barrier()
 
     def _note_files(self, engine: Any) -> None:
         for item in engine.state.batch:
@@ -137,6 +150,26 @@ def _mean(table: np.ndarray) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of a label that no case holds
         return np.nanmean(np.nanmean(table, axis=-2), axis=-1)
+
+
+def read_summary(file: Path) -> dict[str, Any]:
+    """A summary that ``mcanet evaluate`` wrote.
+
+    Raises:
+        ValueError: it is something else, or not there.
+    """
+    try:
+        summary: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        summary["interval_95"]
+    except (FileNotFoundError, NotADirectoryError):
+        raise ValueError(
+            f"no {FILE} in {str(file.parent)!r}: expected a folder that mcanet evaluate wrote"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(
+            f"{file} is no summary of mcanet evaluate; measure anew, into a folder without it"
+        ) from None
+    return summary
 
 
 @plain_exit("cannot write the summary")

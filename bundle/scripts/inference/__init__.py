@@ -1,8 +1,8 @@
 """From the cases of an input to labels: the run, its engine, the slice-wise inferer."""
 
+from ..described import described
 from ..device import local_device
 from .cohort import Cohort
-from .described import described
 from .disagreement import Disagreement
 from .engines import open_engine
 from .evaluator import CaseEvaluator, SaveResults

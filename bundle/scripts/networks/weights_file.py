@@ -11,15 +11,22 @@ def load_whole(path: str | Path) -> Any:
     """What a file holds, on the CPU; its checksums are compared, which ``torch.load`` does not do.
 
     Raises:
-        ValueError: a part of it is damaged.
-        OSError, RuntimeError, EOFError, pickle.UnpicklingError: it is none of torch's, or half of one.
+        ValueError: it is damaged, or none of torch's, or holds more than tensors.
+        OSError: it cannot be read.
     """
     if zipfile.is_zipfile(path):  # what torch saved before 1.6 has no checksums
         with zipfile.ZipFile(path) as archive:
             damaged = _damaged(archive)
         if damaged:
             raise ValueError(f"{str(path)!r} is damaged (in {damaged}): fetch or save it again")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # whatever other bytes make of pickle
+        raise ValueError(
+            f"{str(path)!r} is half a file of weights, or none, or holds more than tensors ({type(error).__name__})"
+        ) from None
 
 
 def _damaged(archive: zipfile.ZipFile) -> str | None:

@@ -166,7 +166,7 @@ def batches(
     return {
         "batch_size": Choice(batch, f"{batch * samples} patches a step; {bound}"),
         "num_samples": Choice(samples, "patches drawn of a case"),
-        "max_epochs": Choice(epochs, f"about {STEPS} steps over {training} cases"),
+        "max_epochs": Choice(epochs, f"{epochs * math.ceil(training / batch)} steps over {training} cases"),
         "val_interval": Choice(max(1, epochs // 25), "validated about 25 times"),
         "sw_batch_size": Choice(
             min(max(PIXELS_PER_STEP * 2 // area, 1), 64), "patches at once when it segments"

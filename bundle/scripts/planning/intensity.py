@@ -12,18 +12,19 @@ from .fingerprint import Facts
 SKULL_STRIPPED = 0.4  # share of exact zeros
 
 
-def intensity(facts: Sequence[Facts], modality: str) -> dict[str, Choice]:
+def intensity(facts: Sequence[Facts], modality: str, colour: bool) -> dict[str, Choice]:
     """The transform that normalises the image.
 
     Args:
         facts: of the cases.
         modality: as the data set declares it, or ``""``.
+        colour: whether three channels are red, green and blue, not files of their own.
     """
     pictures = len(facts[0].shape) == 2
     if is_ct(facts, modality):
         return {"intensity": _hounsfield(facts)}
     if pictures and facts[0].channels == 3:
-        return {"intensity": _colour(facts)}
+        return {"intensity": _three_channels(facts, "red, green and blue" if colour else "each channel")}
     rule: dict[str, Any] = {"_target_": "NormalizeIntensityd", "keys": "image"}
     if facts[0].channels > 1:
         rule |= {"channel_wise": True}
@@ -61,8 +62,8 @@ def _hounsfield(facts: Sequence[Facts]) -> Choice:
     )
 
 
-def _colour(facts: Sequence[Facts]) -> Choice:
-    """The data set's own mean and deviation of each colour; each picture's where they differ too much."""
+def _three_channels(facts: Sequence[Facts], names: str) -> Choice:
+    """The data set's own mean and deviation of each channel; each picture's where they differ too much."""
     means, within = median([one.mean for one in facts]), median([one.std for one in facts])
     between = np.std([one.mean for one in facts], axis=0)
     rule: dict[str, Any] = {"_target_": "NormalizeIntensityd", "keys": "image", "channel_wise": True}
@@ -72,4 +73,4 @@ def _colour(facts: Sequence[Facts]) -> Choice:
             f"z-score of each picture: their brightness differs by {between.max():.0f}, within by {within.max():.0f}",
         )
     rule |= {"subtrahend": means.round(2).tolist(), "divisor": within.clip(1).round(2).tolist()}
-    return Choice(rule, "the data set's mean and deviation of red, green and blue")
+    return Choice(rule, f"the data set's mean and deviation of {names}")

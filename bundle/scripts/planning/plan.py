@@ -1,8 +1,9 @@
 """Plan a task for a folder of labelled data: read all of it, choose, write the task file, say why."""
 
+import json
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from tqdm import tqdm
 from ..plain_exit import plain_exit
 from ..study import Limits, RefusedError
 from ..training import Layout, Pair, read_layout
+from ..training.layouts.pair import shown as name_of
 from . import choices as choose
 from .choices import Choice
 from .fingerprint import Facts, facts_of
@@ -22,37 +24,77 @@ from .overlay import fitness, labels, write
 from .values import Classes, classes_of, values_in
 
 SHOWN = 20
+LOSSY = (".jpg", ".jpeg")
 T = TypeVar("T")
 
 
 @plain_exit("cannot plan")
-def plan(dataset_dir: str | Path, task_file: str | Path) -> None:
+def plan(dataset_dir: str | Path, task_file: str | Path, limits: Mapping[str, Any] | None = None) -> None:
     """Write a task file for ``mcanet train``, ``evaluate`` and ``segment``, and print what it says and why.
 
     Args:
         dataset_dir: labelled data in a layout of :func:`scripts.training.read_layout`.
-        task_file: the JSON file to write; one that is there is replaced.
+        task_file: the JSON file to write; an earlier plan is replaced.
+        limits: arguments of :class:`scripts.study.Limits` to read with, which the task takes over.
 
     Raises:
         SystemExit: with every pair that cannot be used, or because the data cannot be planned for; nothing is
             written.
     """
     file = Path(task_file)
-    if file.suffix != ".json":
-        raise ValueError(f"the task file {str(task_file)!r} must end in .json")
+    refuse_place(file)
+    if not str(dataset_dir):
+        raise ValueError("the data set's folder is an empty name")
     layout = read_layout(dataset_dir)
     if not layout.pairs and not layout.problems:
         raise ValueError(f"no labelled pair in {str(dataset_dir)!r} ({layout.name})")
-    masks, problems = each(layout.pairs, values_in, "masks")
+    volumes = {"nifti_volumes": layout.volumes} if layout.volumes > 1 else {}
+    given = {**(limits or {}), **volumes}
+    bounds = Limits(**given)
+    masks, problems = each(layout.pairs, lambda pair: values_in(pair, bounds), "masks")
     stop_at([*layout.problems, *problems])
-    classes = classes_of(masks, layout.labels)
-    limits = Limits(nifti_volumes=layout.volumes)
-    facts, problems = each(layout.pairs, lambda pair: facts_of(pair, classes, limits), "pairs")
+    lossy = next((name_of(pair.label) for pair in layout.pairs if pair.label.suffix.lower() in LOSSY), None)
+    classes = classes_of(masks, layout.labels, lossy)
+    facts, problems = each(layout.pairs, lambda pair: facts_of(pair, classes, bounds), "pairs")
     stop_at([*problems, *unlike(facts)])
-    chosen = settings(layout, classes, facts, weights=f"{file.resolve().with_suffix('')}_training/model.pt")
+    if layout.volumes not in (1, facts[0].channels):
+        raise ValueError(
+            f"dataset.json's modality lists {layout.volumes} channels, the images hold {facts[0].channels}; mend it"
+        )
+    weights = f"{file.resolve().with_suffix('')}_training/model.pt"
+    chosen = settings(layout, classes, facts, weights, given)
     data = summary(layout, classes, facts)
     write(file, chosen, {"data": data})
     print(report(chosen, data, str(dataset_dir), str(task_file)))
+
+
+def refuse_place(file: Path) -> None:
+    """Refuse to write a task where it would replace something else, or could not be read.
+
+    Raises:
+        ValueError: saying what is in the way.
+    """
+    if file.suffix != ".json":
+        raise ValueError(f"the task file {str(file)!r} must end in .json")
+    if "#" in str(file.resolve()):
+        raise ValueError(
+            f"{str(file.resolve())!r} holds a '#', which MONAI's configurations do not take; put it elsewhere"
+        )
+    if file.name == "dataset.json":
+        raise ValueError(f"{str(file)!r} is the name of a data set's description; give the task another one")
+    if file.is_dir() or not all(above.is_dir() for above in file.parents if above.exists()):
+        raise ValueError(
+            f"{str(file)!r} cannot be a file: a folder has its name, or a file that of its folder"
+        )
+    if file.exists():
+        try:
+            planned = "data" in json.loads(file.read_text(encoding="utf-8"))["notes"]
+        except (OSError, ValueError, KeyError, TypeError):
+            planned = False
+        if not planned:
+            raise ValueError(
+                f"{str(file)!r} is there, and is no task that mcanet plan wrote; name another file"
+            )
 
 
 def each(pairs: Iterable[Pair], measure: Callable[[Pair], T], what: str) -> tuple[list[T], list[str]]:
@@ -85,10 +127,14 @@ def stop_at(problems: list[str]) -> None:
     """
     if problems:
         more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
-        raise RefusedError("\n  ".join([f"{len(problems)} pairs cannot be used:", *problems[:SHOWN], *more]))
+        raise RefusedError(
+            "\n  ".join([f"what is wrong with the data ({len(problems)}):", *problems[:SHOWN], *more])
+        )
 
 
-def settings(layout: Layout, classes: Classes, facts: list[Facts], weights: str) -> dict[str, Choice]:
+def settings(
+    layout: Layout, classes: Classes, facts: list[Facts], weights: str, limits: Mapping[str, Any]
+) -> dict[str, Choice]:
     """Every setting of the task."""
     if not any(one.extent for one in facts):
         raise ValueError("every mask is empty: there is nothing to learn")
@@ -104,14 +150,16 @@ def settings(layout: Layout, classes: Classes, facts: list[Facts], weights: str)
         "ckpt_path": Choice(weights, "where `mcanet train` with this task writes unless OUT is given"),
         "channel_files": Choice(len(layout.pairs[0].images), "files an image, …_0000, …_0001 where several"),
         "limits": Choice(
-            {"nifti_volumes": layout.volumes} if layout.volumes > 1 else {},
-            "volumes that a file of four dimensions holds, as channels",
+            limits, "how files are read; nifti_volumes: a file of four dimensions holds so many, as channels"
         ),
-        "in_channels": Choice(channels, f"{facts[0].channels} of the image, with the neighbouring slices"),
+        "in_channels": Choice(
+            channels,
+            f"{facts[0].channels} of the image" + ", with the neighbouring slices" * view["context"].value,
+        ),
         "out_channels": Choice(len(classes.names) + 1, "the labels and the background"),
         **labels(classes.names),
         "label_map": Choice(classes.label_map, classes.reason),
-        **intensity(facts, layout.modality),
+        **intensity(facts, layout.modality, colour=len(layout.pairs[0].images) == 1),
         **view,
         **grid,
         **choose.batches(

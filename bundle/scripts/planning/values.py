@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..study import LoadStudyd
+from ..study import Limits, LoadStudyd
 from ..training import Pair, one_channel
 
 MOST_LABELS = 32  # more distinct values are objects that are numbered, or a mask saved with loss
@@ -28,13 +28,13 @@ class Classes:
     reason: str
 
 
-def values_in(pair: Pair) -> dict[int, int]:
+def values_in(pair: Pair, limits: Limits) -> dict[int, int]:
     """Voxels by value of a pair's mask.
 
     Raises:
         RefusedError: the mask is unreadable, in several colours, or holds values that are not whole.
     """
-    mask = one_channel(LoadStudyd("label")({"label": str(pair.label)})["label"])
+    mask = one_channel(LoadStudyd("label", limits=limits)({"label": str(pair.label)})["label"])
     values, counts = np.unique(mask.numpy(), return_counts=True)
     if not np.array_equal(values, np.floor(values)) or values[0] < 0:
         strange = next(value for value in values if value < 0 or value != np.floor(value))
@@ -42,16 +42,21 @@ def values_in(pair: Pair) -> dict[int, int]:
     return dict(zip(values.astype(int).tolist(), counts.tolist(), strict=True))
 
 
-def classes_of(masks: Sequence[Mapping[int, int]], declared: Mapping[int, str] | None) -> Classes:
+def classes_of(
+    masks: Sequence[Mapping[int, int]], declared: Mapping[int, str] | None, lossy: str | None = None
+) -> Classes:
     """Choose the classes.
 
     Args:
         masks: voxels by value of each mask.
         declared: names by value, where the data set gives them.
+        lossy: a mask of a format that changes values (JPEG); black and white alone survive that.
 
     Raises:
         ValueError: the values look like nothing that could be mapped.
     """
+    if lossy:
+        return _of_lossy(masks, lossy)
     if declared:
         values = sorted(declared)
         return Classes(
@@ -73,7 +78,25 @@ def classes_of(masks: Sequence[Mapping[int, int]], declared: Mapping[int, str] |
     if len(values) <= MOST_LABELS and not _is_soft(masks, values):
         words = f"the masks hold 0, {', '.join(map(str, values))}: a label each; name them under labels"
         return Classes(tuple(f"label {i + 1}" for i in range(len(values))), _mapped([0, *values]), words)
-    return _many(masks, values)
+    if all(sorted(set(mask) - {0}) == list(range(1, len(set(mask) - {0}) + 1)) for mask in masks):
+        words = "each mask numbers its objects from 1: everything above 0 is the one label"
+        return Classes(("label 1",), {"above": 0}, words)
+    if (found := _black_and_white(masks, values)) is not None:
+        return found
+    raise ValueError(
+        f"the masks hold {len(values)} values up to {values[-1]}, neither a few labels, nor objects numbered from 1, "
+        "nor black and white; declare the labels in dataset.json, or save masks with one value a label"
+    )
+
+
+def _of_lossy(masks: Sequence[Mapping[int, int]], name: str) -> Classes:
+    """One class of masks whose values are not those that were saved."""
+    found = _black_and_white(masks, sorted({value for mask in masks for value in mask}))
+    if found is None:
+        raise ValueError(
+            f"{name}: JPEG changes values, and these are not black and white: save the masks as PNG"
+        )
+    return found
 
 
 def _is_soft(masks: Sequence[Mapping[int, int]], values: Sequence[int]) -> bool:
@@ -83,11 +106,8 @@ def _is_soft(masks: Sequence[Mapping[int, int]], values: Sequence[int]) -> bool:
     return len(greys) >= FEWEST_GREYS and grey < min(white, 0.05 * sum(sum(mask.values()) for mask in masks))
 
 
-def _many(masks: Sequence[Mapping[int, int]], values: Sequence[int]) -> Classes:
-    """One class, of numbered objects or of black and white with the noise of compression."""
-    if all(sorted(set(mask) - {0}) == list(range(1, len(set(mask) - {0}) + 1)) for mask in masks):
-        words = "each mask numbers its objects from 1: everything above 0 is the one label"
-        return Classes(("label 1",), {"above": 0}, words)
+def _black_and_white(masks: Sequence[Mapping[int, int]], values: Sequence[int]) -> Classes | None:
+    """One class of what is white, give or take the noise of compression; None where greys are more than that."""
     total = sum(sum(mask.values()) for mask in masks)
     clear = sum(
         count
@@ -95,13 +115,10 @@ def _many(masks: Sequence[Mapping[int, int]], values: Sequence[int]) -> Classes:
         for value, count in mask.items()
         if value <= EXTREME or 255 - EXTREME <= value <= 255
     )
-    if values[-1] <= 255 and clear / total > 0.95:
-        words = "black and white with the noise of JPEG or of resizing: above 127 is the one label"
-        return Classes(("label 1",), {"above": 127}, words)
-    raise ValueError(
-        f"the masks hold {len(values)} values up to {values[-1]}, neither a few labels, nor objects numbered from 1, "
-        "nor black and white; declare the labels in dataset.json, or save masks with one value a label"
-    )
+    if not 255 - EXTREME <= values[-1] <= 255 or clear / total <= 0.95:
+        return None
+    words = "black and white with the noise of JPEG or of resizing: above 127 is the one label"
+    return Classes(("label 1",), {"above": 127}, words)
 
 
 def _mapped(values: Sequence[int]) -> dict[str, int] | None:

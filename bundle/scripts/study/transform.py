@@ -47,11 +47,16 @@ class LoadStudyd(MapTransform):
         result = dict(data)
         first: MetaTensor | None = None
         for key in self.key_iterator(result):
-            image = read_case(self._case(result[key]), self.limits)
-            if first is None:
-                first = image
-            else:
-                check_same_grid(first, image)
+            try:
+                image = read_case(self._case(result[key]), self.limits)
+                if first is None:
+                    first = image
+                else:
+                    check_same_grid(first, image)
+            except RefusedError as error:
+                if self.keys == ("image",):
+                    raise
+                raise RefusedError(f"{key} {error}") from None  # an image and its label may have one name
             result[key] = image
         if self.source_key is not None and first is not None:
             result[self.source_key] = _same_voxels(first)

@@ -1,8 +1,9 @@
 """Training: which cases, which slices of them, at which rates."""
 
 from ..cores import loader_processes
+from ..described import described
 from .autocast import AutocastInferer
-from .checkpoints import Checkpoints, SaveBest, save_unvalidated
+from .checkpoints import Checkpoints, SaveBest, SaveLast, save_unvalidated
 from .datalist import labelled_datalist, signature
 from .draws import SeedDraws
 from .finite import OnlyFinite
@@ -11,9 +12,10 @@ from .layouts import Layout, Pair, read_layout
 from .map_labels import MapLabelsd, one_channel
 from .measured_dice import MeasuredDice
 from .parameter_groups import parameter_groups
+from .parts import names_of_parts
 from .refusals import NameRefused, open_dataset
 from .slice_samples import RandSliceSamplesd
-from .start import open_datalist, open_weights
+from .start import check_settings, open_datalist, open_weights
 
 __all__ = [
     "AutocastInferer",
@@ -29,9 +31,13 @@ __all__ = [
     "RandSliceSamplesd",
     "RunProgress",
     "SaveBest",
+    "SaveLast",
     "SeedDraws",
+    "check_settings",
+    "described",
     "labelled_datalist",
     "loader_processes",
+    "names_of_parts",
     "one_channel",
     "open_datalist",
     "open_dataset",

@@ -1,7 +1,10 @@
-"""What a training leaves on the disk, each file whole: its best weights, and all that it needs to go on."""
+"""What a training leaves on the disk, each file whole: its weights, and all that it needs to go on."""
 
+import json
 import logging
+import math
 import os
+import re
 from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,10 +13,19 @@ import torch
 from ignite.engine import Engine, Events
 
 from ..networks.weights_file import load_whole
+from ..plain_exit import plain_exit
+from ..results.lock import FolderLock
+from ..results.nifti import replacing
+from .parts import Parts, write_parts
 
 logger = logging.getLogger(__name__)
 
 LAST, BEFORE = "checkpoint.pt", "checkpoint_before.pt"
+FINAL, FINISHED = "last.pt", "finished.json"
+_HALF = re.compile(
+    r"\.(history\.csv|curves\.png|report\.html|.+\.json|.+\.pt)(\.\d+)?\.tmp"
+)  # what a kill leaves
+_locks: dict[Path, FolderLock] = {}  # of this process's trainings
 
 
 class Stateful(Protocol):
@@ -27,7 +39,7 @@ class Checkpoints:
     """Ignite handler of a trainer: killed at any moment, the same command goes on after the last whole epoch.
 
     Each epoch ends with ``checkpoint.pt``; the one before stays beside it, in case the last is damaged. When the
-    training ends, both go: the same command starts anew.
+    training ends, both go, and ``finished.json`` says what it was: the same command then has nothing to do.
 
     Args:
         output_dir: where they lie.
@@ -52,12 +64,47 @@ class Checkpoints:
         self.resume, self.save = resume, save
 
     def attach(self, engine: Engine) -> None:
-        """Attach to a trainer."""
+        """Attach to a trainer, and take hold of the folder.
+
+        Raises:
+            SystemExit: with status 0, this very training has ended; else another one has ended in the folder, or
+                another process trains into it.
+        """
         if self.resume:
+            self._leave_finished()
             engine.add_event_handler(Events.STARTED, self._load)
         if self.save:
+            self._take()
             engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
-            engine.add_event_handler(Events.COMPLETED, self._remove)
+            engine.add_event_handler(Events.COMPLETED, self._finish)
+
+    def _leave_finished(self) -> None:
+        """End here if a training has ended in the folder."""
+        if not (self.folder / FINISHED).is_file() or not (self.folder / FINAL).is_file():
+            return
+        with plain_exit(f"cannot read {self.folder / FINISHED}"):
+            changed = self._changed(json.loads((self.folder / FINISHED).read_text(encoding="utf-8")))
+        if changed:
+            raise SystemExit(
+                f"cannot train: {self.folder} holds the weights of another training, which has ended ({changed}): "
+                "name another folder, or replace them with --resume false"
+            )
+        logger.warning(
+            "nothing to do: this training has ended in %s; --resume false trains anew", self.folder
+        )
+        raise SystemExit(0)
+
+    @plain_exit("cannot train")
+    def _take(self) -> None:
+        """Keep the folder from other processes, and remove what a killed one left half written."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        place = self.folder.resolve()
+        if place not in _locks:
+            _locks[place] = FolderLock(place)
+        (self.folder / FINISHED).unlink(missing_ok=True)
+        for file in self.folder.glob(".*.tmp"):
+            if _HALF.fullmatch(file.name):
+                file.unlink()
 
     def _save(self, engine: Engine) -> None:
         state, best = engine.state, vars(self.evaluator.state)
@@ -77,6 +124,8 @@ class Checkpoints:
         self._refuse_other_settings(content["settings"])
         for name, part in self.parts.items():
             part.load_state_dict(content[name])
+            if getattr(part, "counter", 0) >= getattr(part, "patience", math.inf):
+                engine.terminate()  # it stopped early, and was killed before its end
         for state, values in ((engine.state, content["progress"]), (self.evaluator.state, content["best"])):
             for name, value in values.items():
                 setattr(state, name, value)
@@ -91,31 +140,45 @@ class Checkpoints:
         files = [file for name in (LAST, BEFORE) if (file := self.folder / name).exists()]
         for file in files:
             try:
-                return dict(load_whole(file))
+                content = dict(load_whole(file))
+                lacking = {*self.parts, "progress", "best", "settings"} - content.keys()
+                if not lacking:
+                    return content
+                logger.warning("%s is no checkpoint of this training: it lacks %s", file, ", ".join(lacking))
             except Exception as error:  # whatever half a file makes torch, zipfile or pickle raise
-                logger.warning("%s is damaged (%s)", file, str(error).split("\n")[0][:300])
+                logger.warning(
+                    "%s is damaged (%s)", file, str(error).split("\n")[0][:300] or type(error).__name__
+                )
         if files:
             raise SystemExit(
-                f"cannot go on: no whole checkpoint in {self.folder}; delete {LAST} to start anew"
+                f"cannot go on: no whole checkpoint in {self.folder}; start anew with --resume false"
             )
         return None
 
     def _refuse_other_settings(self, saved: Mapping[str, str]) -> None:
         """Raise SystemExit if the training that was interrupted was another one."""
-        changed = [
-            f"{name} was {saved.get(name)}, is {value}"
-            for name, value in self.settings.items()
-            if saved.get(name) != value
-        ]
+        changed = self._changed(saved)
         if changed:
             raise SystemExit(
-                f"cannot go on: the interrupted training in {self.folder} was another one ({'; '.join(changed)}): "
+                f"cannot go on: the interrupted training in {self.folder} was another one ({changed}): "
                 "run it as it was, name another folder, or start anew with --resume false"
             )
 
-    def _remove(self) -> None:
+    def _changed(self, saved: Mapping[str, str]) -> str:
+        """In words, the settings that are not those of another training."""
+        return "; ".join(
+            f"{name} was {saved.get(name)}, is {value}"
+            for name, value in self.settings.items()
+            if saved.get(name) != value
+        )
+
+    @plain_exit("cannot write what the training was")
+    def _finish(self) -> None:
+        with replacing(self.folder / FINISHED) as temporary:
+            temporary.write_text(json.dumps(self.settings, indent=1) + "\n", encoding="utf-8")
         for name in (LAST, BEFORE):
             (self.folder / name).unlink(missing_ok=True)
+        _locks.pop(self.folder.resolve()).close()
 
 
 class SaveBest:
@@ -126,10 +189,11 @@ class SaveBest:
     Args:
         network: whose weights.
         ckpt_dir: made if it does not exist.
+        parts: see :func:`write_parts`.
     """
 
-    def __init__(self, network: torch.nn.Module, ckpt_dir: str | Path) -> None:
-        self.network, self.ckpt_dir = network, Path(ckpt_dir)
+    def __init__(self, network: torch.nn.Module, ckpt_dir: str | Path, parts: Parts) -> None:
+        self.network, self.ckpt_dir, self.parts = network, Path(ckpt_dir), parts
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator."""
@@ -138,19 +202,48 @@ class SaveBest:
     def __call__(self, engine: Engine) -> None:
         """Save, if this validation was the best."""
         if vars(engine.state)["best_metric_epoch"] == engine.state.epoch:
-            save_whole(self.network.state_dict(), self.ckpt_dir / "model.pt")
+            _save_model(self.network, self.ckpt_dir, self.parts)
 
 
-def save_unvalidated(network: torch.nn.Module, ckpt_dir: str | Path, cases: Sized) -> None:
+class SaveLast:
+    """Ignite handler of a trainer: ``last.pt`` holds the weights that it ends with.
+
+    MONAI's CheckpointSaver does the same, but leaves half a file on a full disk.
+
+    Args:
+        network: whose weights.
+        output_dir: made if it does not exist.
+    """
+
+    def __init__(self, network: torch.nn.Module, output_dir: str | Path) -> None:
+        self.network, self.output_dir = network, Path(output_dir)
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self) -> None:
+        """Save."""
+        save_whole(self.network.state_dict(), self.output_dir / FINAL)
+
+
+def save_unvalidated(network: torch.nn.Module, ckpt_dir: str | Path, parts: Parts, cases: Sized) -> None:
     """Save ``model.pt`` after a training without a case to validate on, which no other handler would.
 
     Args:
         network: whose weights.
         ckpt_dir: made if it does not exist.
+        parts: see :func:`write_parts`.
         cases: that the training was validated on; with any, the best weights are saved already.
     """
     if not len(cases):
-        save_whole(network.state_dict(), Path(ckpt_dir) / "model.pt")
+        _save_model(network, Path(ckpt_dir), parts)
+
+
+def _save_model(network: torch.nn.Module, ckpt_dir: Path, parts: Parts) -> None:
+    """``model.pt``, and beside it which cases it comes from."""
+    save_whole(network.state_dict(), ckpt_dir / "model.pt")
+    write_parts(parts, ckpt_dir)
 
 
 def save_whole(content: Mapping[str, Any], path: Path) -> None:
@@ -167,8 +260,10 @@ def save_whole(content: Mapping[str, Any], path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # RuntimeError: of torch's archive, on a full disk
+    except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
+        # of torch's archive, whose words say nothing
+        reason = error if isinstance(error, OSError) else "the disk is full, or does not take the file"
         raise SystemExit(
-            f"cannot write {path}: {error}; what was saved before is whole: make room, and run the same command"
+            f"cannot write {path}: {reason}; what was saved before is whole: make room, and run the same command"
         ) from None

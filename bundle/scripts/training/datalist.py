@@ -1,6 +1,7 @@
 """Which labelled cases train, validate and test."""
 
 import hashlib
+import logging
 import random
 import re
 from collections.abc import Collection, Hashable, Mapping, Sequence
@@ -9,42 +10,31 @@ from typing import Any
 
 from ..study import Case
 from .layouts import Pair, read_layout
+from .parts import read_parts
+
+logger = logging.getLogger("mcanet")
 
 FRACTIONS = {"validation": 0.1, "test": 0.15}  # the rest trains
 SUBSETS = ("training", "validation", "test", "all")
 
 
 def labelled_datalist(
-    dataset_dir: str | Path,
-    subset: str,
-    case_groups: str | None = None,
-    folds: int | None = None,
-    fold: int = 0,
-    test_cases: str | None = None,
-    seed: int = 0,
+    dataset_dir: str | Path, subset: str, *args: Any, **kwargs: Any
 ) -> list[dict[Hashable, Any]]:
     """The labelled pairs of a folder that belong to a subset.
 
-    The cases, sorted, are shuffled by ``seed`` and cut, so that the same folder always splits alike.
-
     Args:
         dataset_dir: a folder in one of the layouts of :func:`read_layout`.
-        subset: "training", "validation", "test" (75, 10 and 15 % as :data:`FRACTIONS` says), or "all".
-        case_groups: pattern whose first group names, say, the patient of a case: cases of one name stay
-            together; None: each case stands alone.
-        folds: cut what is not tested into so many parts, of which one validates; None: see ``subset``.
-        fold: the part that validates, from 0.
-        test_cases: pattern of the cases to test on, where others have fixed them; None: they are drawn.
-        seed: of the shuffle.
+        subset: "training", "validation", "test" or "all".
+        args, kwargs: of :func:`parts_of`.
 
     Returns:
-        ``{"image": path, "label": path}`` dictionaries with absolute paths; where each channel has a file of
-        its own, the image is a :class:`scripts.study.Case`.
+        ``{"image": path, "label": path, "case": name}`` dictionaries with absolute paths; where each channel has a
+        file of its own, the image is a :class:`scripts.study.Case`.
 
     Raises:
         FileNotFoundError: the folder is in no known layout, or a file is missing.
-        ValueError: the subset or fold is unknown, ``test_cases`` fits no case, or the folder holds too few pairs
-            to split.
+        ValueError: the subset is unknown, it is empty, or the folder cannot be cut.
     """
     if subset not in SUBSETS:
         raise ValueError(f"subset must be one of {SUBSETS}, got {subset!r}")
@@ -54,20 +44,93 @@ def labelled_datalist(
             f"{str(dataset_dir)!r} lists {len(layout.problems)} pairs that are not whole, first "
             f"{layout.problems[0]}"
         )
-    if subset == "all":
-        return [pair.item() for pair in layout.pairs]
-    groups = [group_of(pair, case_groups) for pair in layout.pairs]
-    tested = None
-    if test_cases is not None:
-        tested = {
-            group
-            for pair, group in zip(layout.pairs, groups, strict=True)
-            if re.search(test_cases, pair.case)
-        }
-        if not tested:
-            raise ValueError(f"test_cases {test_cases!r} fits none of the {len(layout.pairs)} cases")
-    chosen = set(split(list(dict.fromkeys(groups)), seed, folds, fold, tested)[subset])
-    return [pair.item() for pair, group in zip(layout.pairs, groups, strict=True) if group in chosen]
+    pairs: Sequence[Pair] = layout.pairs
+    if subset != "all":
+        pairs = parts_of(pairs, *args, **kwargs)[subset]
+        if not pairs:
+            raise ValueError(
+                f"no case of {str(dataset_dir)!r} is of the part {subset!r} of these weights; give --subset all "
+                "to measure those, too, that trained them"
+            )
+    return [pair.item() for pair in pairs]
+
+
+def parts_of(
+    pairs: Sequence[Pair],
+    case_groups: str | None = None,
+    folds: int | None = None,
+    fold: int = 0,
+    test_cases: str | None = None,
+    seed: int = 0,
+    ckpt_path: str | Path | Sequence[str | Path] = (),
+) -> dict[str, list[Pair]]:
+    """The cases that train, validate and test.
+
+    The cases, sorted, are shuffled by ``seed`` and cut, so that the same folder always splits alike. Weights that
+    know what trained them keep their own parts, whatever cases came or went since: what neither trained nor
+    validated them tests.
+
+    Args:
+        pairs: of a folder.
+        case_groups: pattern whose first group names, say, the patient of a case: cases of one name stay
+            together; None: each case stands alone.
+        folds: cut what is not tested into so many parts, of which one validates; None: 75, 10 and 15 % train,
+            validate and test, as :data:`FRACTIONS` says.
+        fold: the part that validates, from 0.
+        test_cases: pattern of the cases to test on, where others have fixed them; None: they are drawn.
+        seed: of the shuffle.
+        ckpt_path: weights that are to be measured.
+
+    Raises:
+        ValueError: a pattern or fold is none, ``test_cases`` fits no case or one that trained the weights, or
+            there are too few pairs to cut.
+    """
+    groups = [group_of(pair.case, _pattern("case_groups", case_groups, groups=1)) for pair in pairs]
+    names = list(dict.fromkeys(groups))
+    tested = _tested(pairs, groups, _pattern("test_cases", test_cases))
+    seen = {
+        part: {group_of(case, case_groups) for case in cases} for part, cases in read_parts(ckpt_path).items()
+    }
+    if set(names) & (seen["training"] | seen["validation"]):
+        cuts = _cuts_of_weights(names, seen, tested)
+    else:
+        cuts = split(names, seed, folds, fold, tested)
+    return {
+        part: [pair for pair, group in zip(pairs, groups, strict=True) if group in set(chosen)]
+        for part, chosen in cuts.items()
+    }
+
+
+def _tested(pairs: Sequence[Pair], groups: Sequence[str], pattern: str | None) -> set[str] | None:
+    """The groups of the cases whose name the pattern fits."""
+    if pattern is None:
+        return None
+    tested = {group for pair, group in zip(pairs, groups, strict=True) if re.search(pattern, pair.case)}
+    if not tested:
+        raise ValueError(f"test_cases {pattern!r} fits none of the {len(pairs)} cases")
+    return tested
+
+
+def _cuts_of_weights(
+    names: Sequence[str], seen: Mapping[str, Collection[str]], tested: Collection[str] | None
+) -> dict[str, list[str]]:
+    """The parts as the weights know them; all else tests, or of it ``tested``.
+
+    Raises:
+        ValueError: one of ``tested`` trained or validated the weights.
+    """
+    cuts = {part: [name for name in names if name in chosen] for part, chosen in seen.items()}
+    known = {*cuts["training"], *cuts["validation"]}
+    if tested is not None and known & set(tested):
+        raise ValueError(
+            f"test_cases fits {sorted(known & set(tested))[0]!r}, which these weights were trained or chosen with"
+        )
+    new = [name for name in names if name not in known and (tested is None or name in tested)]
+    logger.info(
+        "the parts are those of the weights: %d train, %d validate, %d test",
+        *map(len, (cuts["training"], cuts["validation"], new)),
+    )
+    return {**cuts, "test": new}
 
 
 def signature(items: Sequence[Mapping[Hashable, Any]]) -> str:
@@ -81,10 +144,27 @@ def signature(items: Sequence[Mapping[Hashable, Any]]) -> str:
     return f"{len(items)} cases ({digest.hexdigest()[:12]})"
 
 
-def group_of(pair: Pair, case_groups: str | None) -> str:
+def group_of(case: str, case_groups: str | None) -> str:
     """The name that a case's group goes by; a case that the pattern does not match stands alone."""
-    match = re.search(case_groups, pair.case) if case_groups else None
-    return match[1] if match else str(pair.images[0])
+    match = re.search(case_groups, case) if case_groups else None
+    return match[1] if match else case
+
+
+def _pattern(setting: str, pattern: str | None, groups: int = 0) -> str | None:
+    """The pattern of a setting.
+
+    Raises:
+        ValueError: it is no regular expression, or has too few groups.
+    """
+    if pattern is None:
+        return None
+    try:
+        found = re.compile(pattern).groups
+    except (re.error, TypeError) as error:
+        raise ValueError(f"{setting} {pattern!r} is no regular expression: {error}") from None
+    if found < groups:
+        raise ValueError(f"{setting} {pattern!r} needs a group in brackets, which names the patient")
+    return pattern
 
 
 def split(
@@ -113,6 +193,8 @@ def split(
             f"need at least 2 labelled cases to train and validate, got {len(rest)} beside the tested"
         )
     validation = rest[: min(n_val, len(rest) - 1)]
+    if folds is None and fold:
+        raise ValueError(f"fold is {fold!r}, but folds does not say how many there are")
     if folds is not None:
         if not isinstance(folds, int) or not isinstance(fold, int):
             raise ValueError(f"folds and fold must be numbers, got {folds!r} and {fold!r}")

@@ -5,20 +5,21 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from monai.handlers import CheckpointSaver, StatsHandler, TensorBoardImageHandler, TensorBoardStatsHandler
+from monai.data import DistributedSampler
+from monai.handlers import StatsHandler, TensorBoardImageHandler, TensorBoardStatsHandler
 
 from ..device import local_device
 from .batch_norm import synchronise
-from .checkpoints import SaveBest
+from .checkpoints import SaveBest, SaveLast
 from .history import History, RunProgress
 
-__all__ = ["handlers_of_rank", "join", "leave", "local_device", "wrap"]
+__all__ = ["handlers_of_rank", "join", "leave", "local_device", "validation_sampler", "wrap"]
 
 WRITERS = (
-    CheckpointSaver,
     History,
     RunProgress,
     SaveBest,
+    SaveLast,
     StatsHandler,
     TensorBoardImageHandler,
     TensorBoardStatsHandler,
@@ -46,6 +47,21 @@ def wrap(network: torch.nn.Module, device: torch.device) -> torch.nn.parallel.Di
     network.to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return torch.nn.parallel.DistributedDataParallel(network, [device] if device.type == "cuda" else None)
+
+
+def validation_sampler(dataset: Any) -> DistributedSampler:
+    """Shares the cases that validate out among the ranks, each to one of them.
+
+    Raises:
+        SystemExit: there are fewer cases than ranks.
+    """
+    ranks = dist.get_world_size()
+    if len(dataset) < ranks:
+        raise SystemExit(
+            f"cannot train: {len(dataset)} cases validate, and each of {ranks} processes needs one: start fewer "
+            "processes, or let more cases validate, as --folds 5 does"
+        )
+    return DistributedSampler(dataset, even_divisible=False, shuffle=False)
 
 
 def handlers_of_rank(handlers: Sequence[Any]) -> list[Any]:

@@ -48,8 +48,8 @@ class OnlyFinite:
         what = f"epoch {engine.state.epoch}, a gradient is not finite (loss {loss}); cases {cases_of(engine.state.batch)}"
         if not self.skip:
             raise SystemExit(
-                f"training stops: {what}. Look at them, or lower --learning_rate, and run the same command; "
-                "--skip_non_finite true leaves such batches out"
+                f"training stops: {what}. Look at them; a lower --learning_rate needs "
+                "--resume false, and --skip_non_finite true goes on and leaves such batches out"
             )
         logger.warning("batch skipped: %s", what)
         for buffer, kept in zip(self.network.buffers(), self.statistics, strict=True):

@@ -64,7 +64,8 @@ class MapLabelsd(MapTransform):
             more = f" and {len(strange) - SHOWN} more" if len(strange) > SHOWN else ""
             raise RefusedError(
                 f"{mask.meta['filename_or_obj']}: the mask holds {', '.join(f'{v:g}' for v in strange[:SHOWN])}"
-                f"{more}, expected {', '.join(map(str, sorted(self.table)))}; correct the mask or label_map"
+                f"{more}, expected {', '.join(map(str, sorted(self.table)))}; correct the mask, or the values that "
+                "are declared (labels in dataset.json, label_map in a task)"
             )
         return MetaTensor(classes, meta=mask.meta)
 

@@ -1,4 +1,8 @@
-"""What a training opens; what cannot be opened ends the process with one sentence."""
+"""What a training opens and takes; what it cannot ends the process with one sentence."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
 
 from ..networks import start_from
 from ..plain_exit import plain_exit
@@ -6,3 +10,29 @@ from .datalist import labelled_datalist
 
 open_datalist = plain_exit("cannot use the data set")(labelled_datalist)
 open_weights = plain_exit("cannot start from the weights")(start_from)
+
+
+@plain_exit("cannot train")
+def check_settings(
+    at_least_one: Mapping[str, Any], at_least_zero: Mapping[str, Any], shares: Mapping[str, Any]
+) -> None:
+    """Look at settings before any work is done for them.
+
+    Args:
+        at_least_one: whole numbers, or lists of them, by name.
+        at_least_zero: numbers by name.
+        shares: numbers from 0 to 1 by name.
+
+    Raises:
+        SystemExit: naming a setting that is something else.
+    """
+    for name, value in at_least_one.items():
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if type(number) is not int or number < 1:
+                raise ValueError(f"{name} is {value!r}, expected whole numbers from 1")
+    for settings, most in ((at_least_zero, math.inf), (shares, 1)):
+        for name, value in settings.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+                raise ValueError(
+                    f"{name} is {value!r}, expected a number from 0{'' if most == math.inf else ' to 1'}"
+                )

@@ -1,5 +1,6 @@
 """Layouts that a dataset.json describes: the Decathlon's, and nnU-Net's raw one."""
 
+import json
 import os
 import re
 from collections import Counter
@@ -10,18 +11,24 @@ from typing import Any
 
 from ...study.channels import CHANNEL
 from ...study.kinds import NIFTI_SUFFIXES, PICTURE_SUFFIXES, stem_of
-from .pair import NOT_READ, Layout, Pair, in_order, shown, visible
+from .pair import NOT_READ, Layout, Pair, in_order, same_name, shown, visible
 
 
 def decathlon(root: Path, content: Mapping[str, Any]) -> Layout:
     """Pairs that the list ``training`` names; see :func:`read_layout` for its errors."""
     pairs, problems = [], []
+    listed = Counter(json.dumps(entry, sort_keys=True) for entry in content["training"])
+    problems += [
+        f"{entry}: listed {count} times in dataset.json" for entry, count in listed.items() if count > 1
+    ]
     for entry in content["training"]:
         images, label = _files_of(entry, root)
         pair = Pair(stem_of(root / images[0]), tuple(root / image for image in images), root / label)
         lacking = [name for name in (*images, label) if not (root / name).is_file()]
         if lacking:
-            problems.append(f"{pair.case}: {' and '.join(lacking)} is missing")
+            problems.append(f"{pair.case}: {' and '.join(lacking)} is missing{_numbered(root / images[0])}")
+        elif any(Path(name).name.startswith("._") for name in (*images, label)):
+            problems.append(f"{pair.case}: a file of the desktop system; take it out of dataset.json")
         else:
             pairs.append(pair)
     name = "Medical Segmentation Decathlon"
@@ -32,6 +39,14 @@ def decathlon(root: Path, content: Mapping[str, Any]) -> Layout:
     return Layout(
         name, in_order(_told_apart(pairs, root)), tuple(problems), labels, _first(modality), volumes
     )
+
+
+def _numbered(image: Path) -> str:
+    """Advice where a missing image is there under nnU-Net's name of its first channel."""
+    stem, ending = stem_of(image), image.name.removeprefix(stem_of(image))
+    if not image.with_name(f"{stem}_0000{ending}").is_file():
+        return ""
+    return ", but its channel 0000 is there: for nnU-Net's layout, write channel_names and file_ending in dataset.json"
 
 
 def _files_of(entry: Any, root: Path) -> tuple[list[str], str]:
@@ -100,7 +115,15 @@ def _names(content: Mapping[str, Any], root: Path) -> dict[int, str] | None:
 
 def nnunet(root: Path, content: Mapping[str, Any]) -> Layout:
     """Pairs of imagesTr and labelsTr; see :func:`read_layout` for its errors."""
-    ending, count = str(content.get("file_ending", ".nii.gz")), len(content["channel_names"])
+    channels = content["channel_names"]
+    if not isinstance(channels, dict | list) or not channels:
+        raise ValueError(f"{root / 'dataset.json'}: channel_names must name each channel, got {channels!r}")
+    if "dataset" in content:
+        raise ValueError(
+            f"{root / 'dataset.json'}: the list 'dataset' of cases is not read; put their files into imagesTr and "
+            "labelsTr, and take it out"
+        )
+    ending, count = str(content.get("file_ending", ".nii.gz")), len(channels)
     if not ending.lower().endswith((*NIFTI_SUFFIXES, *PICTURE_SUFFIXES)):
         raise ValueError(
             f"{root / 'dataset.json'}: files that end in {ending!r} are not read; convert images and labels to .nii.gz, "
@@ -123,7 +146,7 @@ def nnunet(root: Path, content: Mapping[str, Any]) -> Layout:
             problems.append(f"{case}: {' and '.join(lacking)} is missing")
         else:
             pairs.append(Pair(case, tuple(files[i] for i in range(count)), labels[case]))
-    modality = _first(content["channel_names"])
+    modality = _first(channels)
     return Layout("nnU-Net", in_order(pairs), tuple(problems), _names(content, root), modality)
 
 
@@ -144,11 +167,14 @@ def _channels(folder: Path, ending: str, count: int) -> tuple[dict[str, dict[int
 
 def _ending_in(folder: Path, ending: str) -> tuple[dict[str, Path], list[str]]:
     """Files by their names without an ending, in any case, and a sentence for each other image."""
-    found, strays = {}, []
+    found, strays = dict[str, Path](), []
     for file in visible(folder):
         name = file.name.lower()
         if name.endswith(ending.lower()):
-            found[file.name[: -len(ending)]] = file
+            stem = same_name(file.name[: -len(ending)])
+            if stem in found:
+                strays.append(f"{shown(file)}: {found[stem].name} has the same stem; keep one of them")
+            found[stem] = file
         elif name.endswith((*NIFTI_SUFFIXES, *PICTURE_SUFFIXES, *NOT_READ)):
             strays.append(f"{shown(file)}: dataset.json says that files end in {ending!r}")
     return found, strays

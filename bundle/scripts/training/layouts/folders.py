@@ -1,10 +1,11 @@
 """The layout of images in one folder beside masks in another, of equal names."""
 
+import re
 from collections import Counter
 from pathlib import Path
 
 from ...study.kinds import NIFTI_SUFFIXES, PICTURE_SUFFIXES, stem_of
-from .pair import NOT_READ, Layout, Pair, in_order, shown, visible
+from .pair import NOT_READ, Layout, Pair, in_order, same_name, shown, visible
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "imagestr")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "labelstr", "segmentations", "annotations", "groundtruth")
@@ -13,7 +14,7 @@ PREFIXES = {
     "mask": "img",
     "seg": "img",
 }  # label0001 beside img0001, as the abdomen challenge has
-MASK_SUFFIXES = ("_mask", "_masks", "_segmentation", "_seg", "_label", "_labels", "_gt", "_groundtruth")
+MASK_SUFFIX = re.compile("[-_](masks?|segmentation|seg|labels?|gt|groundtruth)$", re.IGNORECASE)
 
 
 def folders(root: Path) -> Layout:
@@ -24,13 +25,16 @@ def folders(root: Path) -> Layout:
     problems += more
     pairs, used = [], Counter[str]()
     for stem, mask in masks.items():
-        names = [stem, *(stem.removesuffix(end) for end in MASK_SUFFIXES if stem.endswith(end))]
+        names = [stem, MASK_SUFFIX.sub("", stem)]
         names += [
             image + stem.removeprefix(word) for word, image in PREFIXES.items() if stem.startswith(word)
         ]
         partner = next((name for name in (*names, *(f"{n}_0000" for n in names)) if name in images), None)
         if partner is None:
-            problems.append(f"{shown(mask)}: no image of that name in {image_folder.name}")
+            problems.append(
+                f"{shown(mask)}: no image of that name in {image_folder.name}, "
+                "with or without _mask, _seg, _label or _gt"
+            )
         else:
             used[partner] += 1
             pairs.append(Pair(partner.removesuffix("_0000"), (images[partner],), mask))
@@ -77,9 +81,11 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
         elif file.name.lower().endswith(NOT_READ):
             problems.append(f"{shown(file)}: this format is not read; convert it to PNG or NIfTI")
         elif known and file.is_file():
-            stem = stem_of(file)
+            stem = same_name(stem_of(file))
             if stem in found:
                 problems.append(f"{shown(file)}: {found[stem].name} has the same stem; keep one of them")
             else:
                 found[stem] = file
+        elif known:
+            problems.append(f"{shown(file)}: a link that leads nowhere, or an empty folder; take it out")
     return found, problems

@@ -1,5 +1,6 @@
 """A labelled case, and what a folder of them holds."""
 
+import unicodedata
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,13 +42,13 @@ class Pair:
     label: Path
 
     def item(self) -> dict[Hashable, Any]:
-        """``{"image": …, "label": …}`` as :class:`scripts.study.LoadStudyd` takes it."""
+        """``{"image": …, "label": …, "case": name}`` as :class:`scripts.study.LoadStudyd` takes it."""
         image: Any = str(self.images[0])
         if len(self.images) > 1:
             first = self.images[0]
             kind: Any = "nifti" if first.name.lower().endswith(NIFTI_SUFFIXES) else "picture"
             image = Case(self.case, kind, first.name, self.images, first.parent)
-        return {"image": image, "label": str(self.label)}
+        return {"image": image, "label": str(self.label), "case": self.case}
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ class Layout:
 def visible(folder: Path) -> list[Path]:
     """What a folder holds, sorted, without hidden files, which desktop systems leave."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def same_name(name: str) -> str:
+    """A name as it is compared: desktop systems decompose letters with accents."""
+    return unicodedata.normalize("NFC", name)
 
 
 def shown(file: Path) -> str:

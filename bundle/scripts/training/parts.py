@@ -1,0 +1,50 @@
+"""Which cases trained and chose a network's weights, kept in a file beside them."""
+
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..results.nifti import replacing
+
+FILE = "split.json"
+Parts = Mapping[str, Sequence[str]]
+
+
+def names_of_parts(
+    training: Sequence[Mapping[Hashable, Any]], validation: Sequence[Mapping[Hashable, Any]]
+) -> dict[str, list[str]]:
+    """The names of cases as :func:`labelled_datalist` lists them; others' have none."""
+    parts = {"training": training, "validation": validation}
+    return {part: [item["case"] for item in items if "case" in item] for part, items in parts.items()}
+
+
+def write_parts(parts: Parts, ckpt_dir: Path) -> None:
+    """Write ``split.json``: the names of the cases of "training" and of "validation"."""
+    with replacing(ckpt_dir / FILE) as temporary:
+        temporary.write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
+
+
+def read_parts(ckpt_path: str | Path | Sequence[str | Path]) -> dict[str, set[str]]:
+    """What the ``split.json`` beside each weights file says together; without one, no names.
+
+    Args:
+        ckpt_path: the weights; several files are an ensemble.
+
+    Raises:
+        ValueError: such a file is damaged.
+    """
+    paths = [ckpt_path] if isinstance(ckpt_path, str | Path) else ckpt_path
+    found: dict[str, set[str]] = {"training": set(), "validation": set()}
+    for file in {Path(path).parent / FILE for path in paths}:
+        if file.is_file():
+            try:
+                content = json.loads(file.read_text(encoding="utf-8"))
+                for part, names in found.items():
+                    names.update(map(str, content[part]))
+            except (ValueError, KeyError, TypeError):
+                raise ValueError(
+                    f"{file} does not say which cases trained the weights beside it; delete it to draw the parts anew"
+                ) from None
+    found["validation"] -= found["training"]  # of an ensemble, what any has seen
+    return found
