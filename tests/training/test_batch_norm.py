@@ -1,20 +1,12 @@
 """Batch normalisation over all ranks: of one rank, that of PyTorch."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import torch
-import torch.distributed as dist
 from mcanet.scripts.training.batch_norm import synchronise
 
+from .alone import alone
 
-@pytest.fixture
-def alone(tmp_path: Path) -> Iterator[None]:
-    """A process group of this process."""
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
+__all__ = ["alone"]
 
 
 @pytest.mark.usefixtures("alone")

@@ -12,8 +12,17 @@ from ..device import local_device
 from .batch_norm import synchronise
 from .checkpoints import SaveBest, SaveLast
 from .history import History, RunProgress
+from .whole_batch import WholeBatchLoss, share_draws
 
-__all__ = ["handlers_of_rank", "join", "leave", "local_device", "validation_sampler", "wrap"]
+__all__ = [
+    "WholeBatchLoss",
+    "handlers_of_rank",
+    "join",
+    "leave",
+    "local_device",
+    "validation_sampler",
+    "wrap",
+]
 
 WRITERS = (
     History,
@@ -38,8 +47,17 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def wrap(network: torch.nn.Module, device: torch.device) -> torch.nn.parallel.DistributedDataParallel:
-    """The network with gradients and batch statistics of all ranks together."""
+def wrap(
+    network: torch.nn.Module, device: torch.device, patches: int
+) -> torch.nn.parallel.DistributedDataParallel:
+    """The network with gradients, batch statistics and draws of all ranks together.
+
+    Args:
+        network: as one process trains it.
+        device: of this rank.
+        patches: that a batch holds of each case.
+    """
+    share_draws(network, patches)
     if device.type == "cuda":
         network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
     else:
