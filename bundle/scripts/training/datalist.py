@@ -91,6 +91,7 @@ def parts_of(
     seen = {
         part: {group_of(case, case_groups) for case in cases} for part, cases in read_parts(ckpt_path).items()
     }
+    seen["validation"] -= seen["training"]
     if set(names) & (seen["training"] | seen["validation"]):
         cuts = _cuts_of_weights(names, seen, tested)
     else:
