@@ -72,9 +72,9 @@ def test_a_training_that_was_broken_off_ends_as_an_unbroken_one(tmp_path: Path) 
     trainer.run()
     assert sorted(file.name for file in (tmp_path / "unbroken").iterdir()) == [
         ".mcanet.lock",
-        "finished.json",
+        "checkpoint.pt",
         "last.pt",
-    ]  # nothing to go on with
+    ]
     before = break_off(tmp_path / "broken", epoch=4)
     trainer, network, after = trainer_of(tmp_path / "broken")
     trainer.run()
@@ -134,19 +134,19 @@ def test_a_file_that_is_no_checkpoint_gives_way_to_the_one_before(
 
 def test_a_training_that_has_ended_is_left_as_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     trainer_of(tmp_path)[0].run()
-    kept = (tmp_path / "last.pt").read_bytes()
-    with pytest.raises(SystemExit) as stop:
-        trainer_of(tmp_path)
-    assert stop.value.code == 0
-    assert "nothing to do: this training has ended" in caplog.text
-    with pytest.raises(
-        SystemExit, match=r"another training, which has ended \(learning_rate was 0.1, is 0.2\)"
-    ):
-        trainer_of(tmp_path, learning_rate=0.2)
-    assert (tmp_path / "last.pt").read_bytes() == kept
-    trainer, _, rates = trainer_of(tmp_path, resume=False, learning_rate=0.2)
+    kept = torch.load(tmp_path / "last.pt", weights_only=True)
+    trainer, network, rates = trainer_of(tmp_path)
     trainer.run()
-    assert len(rates) == 3 * EPOCHS
+    assert rates == []
+    assert "nothing to do: ended after epoch 5" in caplog.text
+    for weights in (network.state_dict(), torch.load(tmp_path / "last.pt", weights_only=True)):
+        assert all(torch.equal(weights[name], kept[name]) for name in kept)
+    for changed in ({"resume": False}, {"learning_rate": 0.2}):
+        trainer, _, rates = trainer_of(tmp_path, **changed)
+        trainer.run()
+        assert len(rates) == 3 * EPOCHS
+    assert "another training has ended" in caplog.text
+    assert "(learning_rate was 0.1, is 0.2): its weights are replaced" in caplog.text
 
 
 def test_two_processes_do_not_train_into_one_folder(tmp_path: Path) -> None:
@@ -167,7 +167,9 @@ def test_what_a_kill_left_half_written_goes(tmp_path: Path) -> None:
     assert not any(file.exists() for file in left)
 
 
-def test_a_training_that_stopped_early_and_was_killed_does_not_train_on(tmp_path: Path) -> None:
+def test_a_training_that_stopped_early_and_was_killed_does_not_train_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     class Stopper:
         patience, counter = 2, 0
 
@@ -195,7 +197,7 @@ def test_a_training_that_stopped_early_and_was_killed_does_not_train_on(tmp_path
     parts(trainer)
     trainer.run()
     assert rates == []
-    assert (tmp_path / "finished.json").exists()
+    assert "nothing to do: ended after epoch 1" in caplog.text
 
 
 def test_a_full_disk_leaves_what_was_saved(tmp_path: Path) -> None:

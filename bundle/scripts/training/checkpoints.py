@@ -1,6 +1,5 @@
 """What a training leaves on the disk, each file whole: its weights, and all that it needs to go on."""
 
-import json
 import logging
 import math
 import os
@@ -15,13 +14,12 @@ from ignite.engine import Engine, Events
 from ..networks.weights_file import load_whole
 from ..plain_exit import plain_exit
 from ..results.lock import FolderLock
-from ..results.nifti import replacing
 from .parts import Parts, write_parts
 
 logger = logging.getLogger(__name__)
 
 LAST, BEFORE = "checkpoint.pt", "checkpoint_before.pt"
-FINAL, FINISHED = "last.pt", "finished.json"
+FINAL = "last.pt"
 _HALF = re.compile(
     r"\.(history\.csv|curves\.png|report\.html|.+\.json|.+\.pt)(\.\d+)?\.tmp"
 )  # what a kill leaves
@@ -39,7 +37,7 @@ class Checkpoints:
     """Ignite handler of a trainer: killed at any moment, the same command goes on after the last whole epoch.
 
     Each epoch ends with ``checkpoint.pt``; the one before stays beside it, in case the last is damaged. When the
-    training ends, both go, and ``finished.json`` says what it was: the same command then has nothing to do.
+    training has ended, the last one says so: the same command then has nothing to do.
 
     Args:
         output_dir: where they lie.
@@ -67,32 +65,14 @@ class Checkpoints:
         """Attach to a trainer, and take hold of the folder.
 
         Raises:
-            SystemExit: with status 0, this very training has ended; else another one has ended in the folder, or
-                another process trains into it.
+            SystemExit: another process trains into it.
         """
         if self.resume:
-            self._leave_finished()
             engine.add_event_handler(Events.STARTED, self._load)
         if self.save:
             self._take()
             engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
             engine.add_event_handler(Events.COMPLETED, self._finish)
-
-    def _leave_finished(self) -> None:
-        """End here if a training has ended in the folder."""
-        if not (self.folder / FINISHED).is_file() or not (self.folder / FINAL).is_file():
-            return
-        with plain_exit(f"cannot read {self.folder / FINISHED}"):
-            changed = self._changed(json.loads((self.folder / FINISHED).read_text(encoding="utf-8")))
-        if changed:
-            raise SystemExit(
-                f"cannot train: {self.folder} holds the weights of another training, which has ended ({changed}): "
-                "name another folder, or replace them with --resume false"
-            )
-        logger.warning(
-            "nothing to do: this training has ended in %s; --resume false trains anew", self.folder
-        )
-        raise SystemExit(0)
 
     @plain_exit("cannot train")
     def _take(self) -> None:
@@ -101,35 +81,55 @@ class Checkpoints:
         place = self.folder.resolve()
         if place not in _locks:
             _locks[place] = FolderLock(place)
-        (self.folder / FINISHED).unlink(missing_ok=True)
         for file in self.folder.glob(".*.tmp"):
             if _HALF.fullmatch(file.name):
                 file.unlink()
 
-    def _save(self, engine: Engine) -> None:
+    def _content(self, engine: Engine) -> dict[str, Any]:
         state, best = engine.state, vars(self.evaluator.state)
-        content = {name: part.state_dict() for name, part in self.parts.items()} | {
+        return {name: part.state_dict() for name, part in self.parts.items()} | {
             "progress": {"epoch": state.epoch, "iteration": state.iteration},
             "best": {name: best[name] for name in ("best_metric", "best_metric_epoch")},
             "settings": self.settings,
+            "ended": False,
         }
+
+    def _save(self, engine: Engine) -> None:
         if (self.folder / LAST).exists():
             os.replace(self.folder / LAST, self.folder / BEFORE)
-        save_whole(content, self.folder / LAST)
+        save_whole(self._content(engine), self.folder / LAST)
 
     def _load(self, engine: Engine) -> None:
         content = self._last_whole()
         if content is None:
             return
-        self._refuse_other_settings(content["settings"])
+        ended, changed = content["ended"], self._changed(content["settings"])
+        if ended and changed:
+            logger.warning(
+                "another training has ended in %s (%s): its weights are replaced", self.folder, changed
+            )
+            return
+        if changed:
+            raise SystemExit(
+                f"cannot go on: the interrupted training in {self.folder} was another one ({changed}): "
+                "run it as it was, name another folder, or start anew with --resume false"
+            )
         for name, part in self.parts.items():
             part.load_state_dict(content[name])
-            if getattr(part, "counter", 0) >= getattr(part, "patience", math.inf):
-                engine.terminate()  # it stopped early, and was killed before its end
+            # stopped early, it may have been killed before its end
+            ended |= getattr(part, "counter", 0) >= getattr(part, "patience", math.inf)
         for state, values in ((engine.state, content["progress"]), (self.evaluator.state, content["best"])):
             for name, value in values.items():
                 setattr(state, name, value)
-        logger.warning("goes on after epoch %d, from %s", engine.state.epoch, self.folder)
+        if ended:
+            engine.terminate()
+            logger.warning(
+                "nothing to do: ended after epoch %d in %s; --resume false trains anew",
+                engine.state.epoch,
+                self.folder,
+            )
+        else:
+            logger.warning("goes on after epoch %d, from %s", engine.state.epoch, self.folder)
 
     def _last_whole(self) -> Mapping[str, Any] | None:
         """The newest checkpoint that can be read; None: there is none.
@@ -141,7 +141,7 @@ class Checkpoints:
         for file in files:
             try:
                 content = dict(load_whole(file))
-                lacking = {*self.parts, "progress", "best", "settings"} - content.keys()
+                lacking = {*self.parts, "progress", "best", "settings", "ended"} - content.keys()
                 if not lacking:
                     return content
                 logger.warning("%s is no checkpoint of this training: it lacks %s", file, ", ".join(lacking))
@@ -155,15 +155,6 @@ class Checkpoints:
             )
         return None
 
-    def _refuse_other_settings(self, saved: Mapping[str, str]) -> None:
-        """Raise SystemExit if the training that was interrupted was another one."""
-        changed = self._changed(saved)
-        if changed:
-            raise SystemExit(
-                f"cannot go on: the interrupted training in {self.folder} was another one ({changed}): "
-                "run it as it was, name another folder, or start anew with --resume false"
-            )
-
     def _changed(self, saved: Mapping[str, str]) -> str:
         """In words, the settings that are not those of another training."""
         return "; ".join(
@@ -172,12 +163,9 @@ class Checkpoints:
             if saved.get(name) != value
         )
 
-    @plain_exit("cannot write what the training was")
-    def _finish(self) -> None:
-        with replacing(self.folder / FINISHED) as temporary:
-            temporary.write_text(json.dumps(self.settings, indent=1) + "\n", encoding="utf-8")
-        for name in (LAST, BEFORE):
-            (self.folder / name).unlink(missing_ok=True)
+    def _finish(self, engine: Engine) -> None:
+        save_whole(self._content(engine) | {"ended": True}, self.folder / LAST)
+        (self.folder / BEFORE).unlink(missing_ok=True)
         _locks.pop(self.folder.resolve()).close()
 
 
