@@ -98,7 +98,8 @@ def prepare(folder: Path) -> None:
         (folder / "bundle" / name).symlink_to(folder / name)
     (folder / "OUT").mkdir()
     shutil.copy(BUNDLE / "models" / "model.pt", folder / "OUT")
-    (folder / "mytask.json").write_text(json.dumps({"ckpt_path": str(folder / "OUT" / "model.pt")}))
+    planned = {"notes": {"data": "of an earlier plan"}, "ckpt_path": str(folder / "OUT" / "model.pt")}
+    (folder / "mytask.json").write_text(json.dumps(planned))
 
 
 def take_data(folder: Path, command: str) -> None:
