@@ -85,9 +85,11 @@ def parts_of(
         ValueError: a pattern or fold is none, ``test_cases`` fits no case or one that trained the weights, or
             there are too few pairs to cut.
     """
-    groups = [group_of(pair.case, _pattern("case_groups", case_groups, groups=1)) for pair in pairs]
+    _check_pattern("case_groups", case_groups, groups=1)
+    _check_pattern("test_cases", test_cases)
+    groups = [group_of(pair.case, case_groups) for pair in pairs]
     names = list(dict.fromkeys(groups))
-    tested = _tested(pairs, groups, _pattern("test_cases", test_cases))
+    tested = _tested(pairs, groups, test_cases)
     seen = {
         part: {group_of(case, case_groups) for case in cases} for part, cases in read_parts(ckpt_path).items()
     }
@@ -96,10 +98,12 @@ def parts_of(
         cuts = _cuts_of_weights(names, seen, tested)
     else:
         cuts = split(names, seed, folds, fold, tested)
-    return {
-        part: [pair for pair, group in zip(pairs, groups, strict=True) if group in set(chosen)]
-        for part, chosen in cuts.items()
-    }
+    part_of = {group: part for part, chosen in cuts.items() for group in chosen}
+    found: dict[str, list[Pair]] = {part: [] for part in cuts}
+    for pair, group in zip(pairs, groups, strict=True):
+        if group in part_of:
+            found[part_of[group]].append(pair)
+    return found
 
 
 def _tested(pairs: Sequence[Pair], groups: Sequence[str], pattern: str | None) -> set[str] | None:
@@ -151,21 +155,20 @@ def group_of(case: str, case_groups: str | None) -> str:
     return match[1] if match else case
 
 
-def _pattern(setting: str, pattern: str | None, groups: int = 0) -> str | None:
-    """The pattern of a setting.
+def _check_pattern(setting: str, pattern: str | None, groups: int = 0) -> None:
+    """Look at the pattern of a setting; None is none.
 
     Raises:
         ValueError: it is no regular expression, or has too few groups.
     """
     if pattern is None:
-        return None
+        return
     try:
         found = re.compile(pattern).groups
     except (re.error, TypeError) as error:
         raise ValueError(f"{setting} {pattern!r} is no regular expression: {error}") from None
     if found < groups:
         raise ValueError(f"{setting} {pattern!r} needs a group in brackets, which names the patient")
-    return pattern
 
 
 def split(
