@@ -11,6 +11,7 @@ import torch.nn as nn
 
 from ..cores import started_together
 from ..networks import Ensemble, load_weights
+from ..networks.weights_file import paths_of
 from ..plain_exit import plain_exit
 from ..results import Manifest
 from ..study import Archive, Found, Limits, find_cases, is_address
@@ -110,7 +111,7 @@ def open_network(network: nn.Module, ckpt_path: str | Path | Sequence[str | Path
         SystemExit: there are none, or they do not fit.
     """
     members = []
-    for path in _paths(ckpt_path):
+    for path in paths_of(ckpt_path):
         with plain_exit(f"cannot load the weights {str(path)!r}"):
             members.append(load_weights(copy.deepcopy(network), path))
     return members[0] if len(members) == 1 else Ensemble(members)
@@ -118,13 +119,8 @@ def open_network(network: nn.Module, ckpt_path: str | Path | Sequence[str | Path
 
 def _weights_sha256(ckpt_path: str | Path | Sequence[str | Path]) -> str:
     """SHA-256 of a file, or of several files' hashes; empty where one is missing (loading it says so)."""
-    paths = _paths(ckpt_path)
+    paths = paths_of(ckpt_path)
     if not all(Path(path).is_file() for path in paths):
         return ""
     digests = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-def _paths(ckpt_path: str | Path | Sequence[str | Path]) -> list[str | Path]:
-    """One path or several as a list."""
-    return [ckpt_path] if isinstance(ckpt_path, str | Path) else list(ckpt_path)

@@ -1,6 +1,7 @@
 """Files that torch saved, read only where every byte is as it was written."""
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,11 @@ def load_whole(path: str | Path) -> Any:
         raise ValueError(
             f"{str(path)!r} is half a file of weights, or none, or holds more than tensors ({type(error).__name__})"
         ) from None
+
+
+def paths_of(ckpt_path: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    """The file of a network's weights, or those of an ensemble, as a list."""
+    return [ckpt_path] if isinstance(ckpt_path, str | Path) else list(ckpt_path)
 
 
 def _damaged(archive: zipfile.ZipFile) -> str | None:

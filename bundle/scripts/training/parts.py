@@ -5,6 +5,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..networks.weights_file import paths_of
 from ..results.nifti import replacing
 
 FILE = "split.json"
@@ -34,9 +35,8 @@ def read_parts(ckpt_path: str | Path | Sequence[str | Path]) -> dict[str, set[st
     Raises:
         ValueError: such a file is damaged.
     """
-    paths = [ckpt_path] if isinstance(ckpt_path, str | Path) else ckpt_path
     found: dict[str, set[str]] = {"training": set(), "validation": set()}
-    for file in {Path(path).parent / FILE for path in paths}:
+    for file in {Path(path).parent / FILE for path in paths_of(ckpt_path)}:
         if file.is_file():
             try:
                 content = json.loads(file.read_text(encoding="utf-8"))
