@@ -26,7 +26,8 @@ def labelled_datalist(
     Args:
         dataset_dir: a folder in one of the layouts of :func:`read_layout`.
         subset: "training", "validation", "test" or "all".
-        args, kwargs: of :func:`parts_of`.
+        *args: of :func:`parts_of`.
+        **kwargs: of :func:`parts_of`.
 
     Returns:
         ``{"image": path, "label": path, "case": name}`` dictionaries with absolute paths; where each channel has a
