@@ -63,15 +63,14 @@ def measure(
     mask = as_labels(labels, intensity.ndim - 1)
     if mask.shape != intensity.shape[1:]:
         raise ValueError(f"the mask's grid {mask.shape} is not the image's {intensity.shape[1:]}")
+    affine = None
+    if mask.ndim == 3:  # slice by slice, as volumes lie in memory: all axes the other way round
+        mask, intensity, affine = mask.T, intensity.transpose(0, 3, 2, 1), affine_of(image)[:, [2, 1, 0, 3]]
     boxes: list[Any] = ndimage.find_objects(mask)
     undescribed = sorted({i + 1 for i, box in enumerate(boxes) if box} - {label.value for label in table})
     if undescribed:
         raise ValueError(f"the mask holds the values {undescribed}, which the label table does not describe")
     boxes += [None] * (255 - len(boxes))
-    affine = None
-    if mask.ndim == 3:  # slice by slice, as volumes lie in memory: all axes the other way round
-        mask, intensity, affine = mask.T, intensity.transpose(0, 3, 2, 1), affine_of(image)[:, [2, 1, 0, 3]]
-        boxes = [box and box[::-1] for box in boxes]
     return list(each(lambda label: _row(label, boxes[label.value - 1], mask, intensity, affine), table))
 
 
