@@ -89,7 +89,7 @@ class MomentsNorm(nn.Module):
     """A norm whose pixels are never viewed in another order.
 
     OpenVINO moves them out of its channels-last layout and back for the views of PyTorch's norms, a fifth of its
-    time; here means alone are viewed so. (In PyTorch its own norms are faster.)
+    time; here moments alone are viewed so. (In PyTorch its own norms are faster.)
 
     Args:
         norm: what it equals.
@@ -102,19 +102,30 @@ class MomentsNorm(nn.Module):
         self.norm = norm
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        centred = x - self._mean(x)
-        factor = torch.rsqrt(self._mean(centred * centred) + self.norm.eps)
-        weight = self.norm.weight[:, None, None]
+        mean, variance = self._of_groups(x) if isinstance(self.norm, nn.GroupNorm) else _of_positions(x)
+        factor = torch.rsqrt(variance + self.norm.eps) * self.norm.weight[:, None, None]
         if self.norm.bias is None:
-            return x * factor * weight
-        return centred * factor * weight + self.norm.bias[:, None, None]
+            return x * factor
+        return (x - mean) * factor + self.norm.bias[:, None, None]
 
-    def _mean(self, x: torch.Tensor) -> torch.Tensor:
-        """Over each channel's group (B, C, 1, 1), or at each position (B, 1, H, W)."""
-        if not isinstance(self.norm, nn.GroupNorm):
-            return x.mean(1, keepdim=True)
-        groups = x.mean((2, 3), keepdim=True).unflatten(1, (self.norm.num_groups, -1))
-        return groups.mean(2, keepdim=True).expand_as(groups).flatten(1, 2)
+    def _of_groups(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and variance of each channel's group, (B, C, 1, 1)."""
+
+        def over_groups(moment: torch.Tensor) -> torch.Tensor:
+            groups = moment.unflatten(1, (self.norm.num_groups, -1))
+            return groups.mean(2, keepdim=True).expand_as(groups).flatten(1, 2)
+
+        mean = over_groups(x.mean((2, 3), keepdim=True))
+        length = torch.linalg.vector_norm(x, dim=(2, 3), keepdim=True)  # squares that no tensor has to hold
+        squares = over_groups(length * length / (x.shape[2] * x.shape[3]))
+        return mean, (squares - mean * mean).clamp_min(0)
+
+
+def _of_positions(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and variance over the channels, (B, 1, H, W)."""
+    mean = x.mean(1, keepdim=True)
+    centred = x - mean
+    return mean, (centred * centred).mean(1, keepdim=True)
 
 
 def open_onnxruntime(network: nn.Module, dtype: torch.dtype) -> nn.Module:

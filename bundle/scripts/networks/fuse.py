@@ -104,10 +104,12 @@ class FusedAttention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.norm(x)
-        along_rows, along_columns = self.project_in(self.horizontal(y)), self.project_in(self.vertical(y))
+        along_rows = self.project_in(self.horizontal(y)).permute(0, 2, 3, 1)
+        along_columns = self.project_in(self.vertical(y)).permute(0, 2, 3, 1)
         rows = attend_by_scores(self.to_rows(along_columns), self.to_rows(along_rows))
         columns = attend_by_scores(self.to_columns(along_rows), self.to_columns(along_columns))
-        return self.project_out(self.from_rows(rows) + self.from_columns(columns)) + x
+        both = (self.from_rows(rows) + self.from_columns(columns)).permute(0, 3, 1, 2)
+        return self.project_out(both) + x
 
 
 def attend_by_scores(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:

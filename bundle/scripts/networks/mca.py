@@ -116,17 +116,19 @@ class CrossAxisAttention(nn.Module):
         self.vertical = SummedStrips(channels, strip_sizes, vertical=True)
         self.project = nn.Conv2d(channels, channels, 1)  # before and after the attention: one set of weights
         per_head = channels // num_heads
-        self.to_rows = Rearrange("b (head c) h w -> b head h (w c)", head=num_heads)
-        self.from_rows = Rearrange("b head h (w c) -> b (head c) h w", c=per_head)
-        self.to_columns = Rearrange("b (head c) h w -> b head w (h c)", head=num_heads)
-        self.from_columns = Rearrange("b head w (h c) -> b (head c) h w", c=per_head)
+        # from channels last, the layout that it computes in: other forms make OpenVINO leave it and come back
+        self.to_rows = Rearrange("b h w (head c) -> b head h (w c)", head=num_heads)
+        self.from_rows = Rearrange("b head h (w c) -> b h w (head c)", c=per_head)
+        self.to_columns = Rearrange("b h w (head c) -> b head w (h c)", head=num_heads)
+        self.from_columns = Rearrange("b head w (h c) -> b h w (head c)", c=per_head)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.norm(x)
-        along_rows, along_columns = self.project(self.horizontal(y)), self.project(self.vertical(y))
+        along_rows = self.project(self.horizontal(y)).permute(0, 2, 3, 1)
+        along_columns = self.project(self.vertical(y)).permute(0, 2, 3, 1)
         rows = attend(self.to_rows(along_columns), self.to_rows(along_rows))
         columns = attend(self.to_columns(along_rows), self.to_columns(along_columns))
-        both = self.from_rows(rows) + self.from_columns(columns)
+        both = (self.from_rows(rows) + self.from_columns(columns)).permute(0, 3, 1, 2)
         bias = self.project.bias
         assert bias is not None  # for TorchScript
         # the sum of both projections: projected once, the bias counts twice
