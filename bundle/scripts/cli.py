@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .cores import share_cores
+from .cores import in_a_process_group, share_cores
 from .heap import collect_rarely, keep_freed_memory
 from .plain_exit import plain_exit
 
@@ -84,7 +84,10 @@ def _add_workflows(commands: Commands) -> None:
     )
     evaluate.add_argument("dataset_dir", metavar="DATA", help="labelled data, as for plan")
     evaluate.add_argument(
-        "output_dir", metavar="OUT", nargs="?", default="mcanet_evaluation", help="folder for the figures"
+        "output_dir",
+        metavar="OUT",
+        nargs="?",
+        help="folder for the figures; default: beside a task file, or mcanet_evaluation",
     )
     for sub in (segment, train, evaluate):
         sub.add_argument(
@@ -147,10 +150,17 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         if getattr(arguments, name, None) == "":
             raise SystemExit(f"cannot {arguments.command}: {name} is an empty name")
     overlay = task_file(arguments.task)
-    config_files = [CONFIGS / arguments.config, *([overlay] if overlay else [])]
+    together = [CONFIGS / f"multi_gpu_{arguments.config}"] if in_a_process_group() else []
+    config_files = [
+        CONFIGS / arguments.config,
+        *filter(Path.exists, together),
+        *([overlay] if overlay else []),
+    ]
     refuse_unknown(overrides, config_files)
     if arguments.command == "train" and arguments.output_dir is None:
-        arguments.output_dir = training_folder(overlay)
+        arguments.output_dir = training_folder(overlay, overrides)
+    if arguments.command == "evaluate" and arguments.output_dir is None:
+        arguments.output_dir = evaluation_folder(overlay)
     places = {"dataset_dir": "dataset_dir", "output_dir": "output_dir", "ckpt_dir": "output_dir"}
     given = [
         f"--{setting}={literal(value)!r}"
@@ -199,12 +209,21 @@ def verify(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     print(f"{compare(Path(arguments.folder))} files of {arguments.folder!r} are as listed")
 
 
-def training_folder(overlay: Path | None) -> str:
-    """Where a training writes unless it is told: where the task looks for its weights."""
+def training_folder(overlay: Path | None, overrides: Sequence[str]) -> str:
+    """Where a training writes unless it is told: where the task looks for its weights, other folds beside it."""
     named = json.loads(overlay.read_text()).get("ckpt_path") if overlay else None
+    folder = "mcanet_training"
     if isinstance(named, str) and not named.startswith(("$", "@", "%")) and Path(named).name == "model.pt":
-        return str(Path(named).parent)
-    return "mcanet_training"
+        folder = str(Path(named).parent)
+    fold = re.search(r"--fold[= ](\d+)", " ".join(overrides))
+    return f"{folder}_fold{fold[1]}" if fold and int(fold[1]) else folder
+
+
+def evaluation_folder(overlay: Path | None) -> str:
+    """Where an evaluation writes unless it is told: beside a task file of the user's."""
+    if overlay is None or overlay.parent == CONFIGS / "tasks":
+        return "mcanet_evaluation"
+    return f"{overlay.absolute().with_suffix('')}_evaluation"
 
 
 def export(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -238,9 +257,10 @@ def settings_in(config_files: Iterable[Path]) -> set[str]:
 
 
 def literal(place: str) -> str:
-    """A path that MONAI takes as it is: it evaluates texts that begin with ``$``, and follows ``@``, ``%`` and ``#``."""
-    if not re.search("[$@%#]", place):
-        return place
+    """A path as an expression that MONAI takes as it is: in a text it would follow ``$``, ``@``, ``%`` and ``#``.
+
+    Its tracking joins more to the output folder, which fails with a text.
+    """
     return "$" + re.sub("[$@%#]", lambda sign: f"\\x{ord(sign[0]):02x}", repr(place))
 
 

@@ -13,6 +13,11 @@ def started_together() -> bool:
     return count != "1"
 
 
+def in_a_process_group() -> bool:
+    """Whether a launcher such as torchrun has told this process where the others of its training meet."""
+    return {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys()
+
+
 def share_cores() -> None:
     """Have waiting threads sleep where other processes work on the same cores; a setting of the user's stays.
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from mcanet.scripts.networks import MCANet
 
+from ..planning import layouts
 from . import hippocampi
 from .run import CONFIGS, command, mcanet
 
@@ -42,10 +43,35 @@ def test_ranks_train_and_one_writes(tmp_path: Path, ranks: int, cases: int) -> N
         "--roi_size", "[32,32]", "--planes", "[2]", cwd=tmp_path, ranks=ranks,
     )  # fmt: skip
     logs = [file.stat().st_size for file in (tmp_path / "out").glob("events*")]
-    assert sum(size > 100 for size in logs) == 3, logs  # curves of both engines and pictures, of one rank
+    assert len(logs) == sum(size > 100 for size in logs) == 3, (
+        logs
+    )  # curves of both engines and pictures, of one rank
     assert len((tmp_path / "out" / "history.csv").read_text().splitlines()) == 2
     best = torch.load(tmp_path / "out" / "model.pt", weights_only=True)
     assert not any(name.startswith("module.") for name in best)
+
+
+def test_ranks_train_and_measure_a_task_of_ones_own(tmp_path: Path) -> None:
+    dataset = layouts.pictures(tmp_path / "data", count=16)
+    assert mcanet("plan", dataset, "-o", "mine.json", cwd=tmp_path).returncode == 0
+
+    def together(*words: object) -> None:
+        launch = (sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone")
+        run = command(*launch, "--nproc_per_node=2", "-m", "mcanet.scripts.cli", *words, cwd=tmp_path)
+        assert run.returncode == 0, run.stderr[-3000:]
+
+    brief = ("--max_epochs", 1, "--num_workers", 0, "--roi_size", "[64,64]", "--batch_size", 2)
+    together("train", dataset, "--task", "mine.json", *brief)
+    trained = tmp_path / "mine_training"
+    assert len([*trained.glob("events*")]) == 3  # both engines and pictures, of one rank
+    together("evaluate", dataset, "--task", "mine.json")
+    summary = json.loads((tmp_path / "mine_evaluation" / "summary.json").read_text())
+    assert len(summary["metric_per_case"]) == 16 - sum(
+        len(part) for part in json.loads((trained / "split.json").read_text()).values()
+    )
+    other = mcanet("train", dataset, "--task", "mine.json", *brief, "--fold", 1, cwd=tmp_path)
+    assert other.returncode == 0, other.stderr
+    assert (tmp_path / "mine_training_fold1" / "model.pt").is_file()
 
 
 @pytest.mark.parametrize("ranks", [2, 4])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from . import hippocampi
-from .run import CONFIGS, monai_bundle
+from .run import CONFIGS, command, monai_bundle
 
 pytestmark = pytest.mark.slow
 mlflow = pytest.importorskip("mlflow")
@@ -53,6 +53,21 @@ def server(folder: Path) -> Iterator[str]:
     finally:
         subprocess.run(["pkill", "-g", str(process.pid)], check=False)  # its workers too
         process.wait(30)
+
+
+def test_the_settings_are_kept_with_the_run(tmp_path: Path) -> None:
+    dataset = hippocampi.decathlon(tmp_path / "data", 6)
+    words = ("train", dataset, "out", *BRIEF, "--tracking", "mlflow")
+    run = command(sys.executable, "-m", "mcanet.scripts.cli", *words, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr[-3000:]
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/out/mlruns.db")
+    (experiment,) = (found for found in client.search_experiments() if found.name == "monai_experiment")
+    kept = [
+        entry.path
+        for found in client.search_runs([experiment.experiment_id])
+        for entry in client.list_artifacts(found.info.run_id)
+    ]
+    assert [name[:7] for name in kept] == ["config_"]
 
 
 @pytest.mark.parametrize("remote", [False, True])

@@ -89,6 +89,19 @@ def test_hounsfield_units_are_clipped_to_the_labels_percentiles(tmp_path: Path) 
         assert task["fitness_rules"]["modality"] == ["CT"]
 
 
+@pytest.mark.parametrize(
+    ("modality", "clipped"),
+    [("CTA", True), ("ct portal", True), ("CBCT", True), ("PET", False), ("OCT", False), ("zscore", False)],
+)
+def test_ct_goes_by_many_names_and_what_looks_like_it_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], modality: str, clipped: bool
+) -> None:
+    task = planned(layouts.decathlon(tmp_path / "data", offset=-1000.0, modality=modality))
+    assert (task["intensity"]["_target_"] == "ScaleIntensityRanged") is clipped
+    doubted = f"as in CT, which would be clipped, but '{modality}' is declared" in capsys.readouterr().out
+    assert doubted is not clipped
+
+
 def test_pictures_are_flipped_and_turned_and_their_values_mapped(tmp_path: Path) -> None:
     task = planned(layouts.pictures(tmp_path / "data", suffix="_segmentation"))
     assert task["label_map"] == {"0": 0, "255": 1}

@@ -39,6 +39,15 @@ def train(folder: Path, break_off_in: int | None = None) -> History:
     return history
 
 
+def test_an_epoch_whose_steps_all_failed_has_no_loss(tmp_path: Path) -> None:
+    trainer = Engine(lambda engine, batch: [{"loss": torch.tensor(torch.nan)}])
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    History(tmp_path, Engine(lambda engine, batch: None), optimizer, {}).attach(trainer)
+    trainer.run(range(STEPS), max_epochs=1)
+    assert [row["train_loss"] for row in rows_of(tmp_path)] == [""]
+    assert (tmp_path / "report.html").is_file()
+
+
 def rows_of(folder: Path) -> list[dict[str, str]]:
     with (folder / "history.csv").open(newline="") as file:
         return list(csv.DictReader(file))

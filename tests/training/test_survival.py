@@ -53,9 +53,9 @@ def trainer_of(
     return trainer, network, rates
 
 
-def break_off(folder: Path, epoch: int) -> list[float]:
+def break_off(folder: Path, epoch: int, **settings: object) -> list[float]:
     """Train until an epoch has begun its second step; returns the learning rates until then."""
-    trainer, _, rates = trainer_of(folder)
+    trainer, _, rates = trainer_of(folder, **settings)
 
     def die(engine: Engine) -> None:
         if engine.state.iteration == 3 * (epoch - 1) + 2:
@@ -119,6 +119,19 @@ def test_another_training_does_not_go_on_with_it(tmp_path: Path) -> None:
     break_off(tmp_path, epoch=2)
     with pytest.raises(SystemExit, match=r"learning_rate was 0.1, is 0.2"):
         trainer_of(tmp_path, learning_rate=0.2)[0].run()
+
+
+def test_a_training_goes_on_when_a_broken_file_was_mended(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    break_off(tmp_path, epoch=4, sizes="one is half")
+    trainer, _, after = trainer_of(tmp_path, sizes="all whole")
+    trainer.run()
+    assert "files of another size than before are taken for mended ones" in caplog.text
+    assert len(after) == 3 * (EPOCHS - 3)
+    trainer, _, rates = trainer_of(tmp_path, sizes="others")  # after its end, it is trained anew on them
+    trainer.run()
+    assert len(rates) == 3 * EPOCHS
 
 
 def test_a_file_that_is_no_checkpoint_gives_way_to_the_one_before(

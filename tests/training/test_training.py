@@ -7,16 +7,18 @@ from pathlib import Path
 import pytest
 import torch
 from mcanet.scripts.networks import MCANet
+from mcanet.scripts.study import RefusedError
 from mcanet.scripts.training import (
     AutocastInferer,
     RandSliceSamplesd,
     check_settings,
     labelled_datalist,
     open_datalist,
+    open_dataset,
     parameter_groups,
 )
 from mcanet.scripts.training.datalist import split
-from mcanet.scripts.training.parts import write_parts
+from mcanet.scripts.training.parts import write_hashed_parts, write_parts
 from monai.data import MetaTensor
 
 
@@ -83,6 +85,12 @@ def test_weights_are_measured_on_what_never_trained_them(tmp_path: Path) -> None
         ValueError, match="test_cases fits .*, which these weights were trained or chosen with"
     ):
         cases(fewer, "test", ckpt_path=weights, test_cases=drawn["training"][-1])
+    copy = tmp_path / "exported" / "model.pt"
+    copy.parent.mkdir()
+    write_hashed_parts(weights, copy.parent)  # as an exported bundle has it
+    assert "p1_" not in (copy.parent / "split.json").read_text()
+    for subset in ("training", "validation", "test"):
+        assert cases(fewer, subset, ckpt_path=copy) == cases(fewer, subset, ckpt_path=weights)
     write_parts({"training": [name[:-7] for name in names] + ["new_1"], "validation": []}, weights.parent)
     with pytest.raises(
         ValueError, match="no case of .* is of the part 'test' of these weights; give --subset all"
@@ -179,3 +187,15 @@ def test_autocast_gives_float32_logits_of_bfloat16_arithmetic() -> None:
     assert torch.equal(full, network(image))
     assert torch.equal(half, half.bfloat16().float())
     assert not torch.equal(half, full)
+
+
+def test_what_is_not_cached_is_read_once_before_it_is_needed() -> None:
+    def transform(item: dict[str, str]) -> dict[str, str]:
+        if item["case"] == "broken":
+            raise RefusedError("broken.nii.gz: damaged")
+        return item
+
+    items = [{"case": "whole"}, {"case": "broken"}]
+    assert len(open_dataset(items, transform, cache_rate=0.5)) == 2  # a training reads it in its first epoch
+    with pytest.raises(SystemExit, match=r"cannot use the data set: broken.nii.gz: damaged"):
+        open_dataset(items, transform, cache_rate=0.5, read_all=True)

@@ -16,6 +16,7 @@ from .. import BUNDLE_ROOT
 from ..inference import open_network
 from ..plain_exit import plain_exit
 from ..results.staging import staged
+from ..training.parts import write_hashed_parts
 from ..verify import write_list
 from .configs import CONFIGS, WORKFLOWS, flat_config, task_settings
 from .metadata import task_metadata
@@ -46,12 +47,14 @@ def export_bundle(
     task_file = None if task_file is None else Path(task_file)
     configs = {workflow: flat_config(workflow, task_file) for workflow in WORKFLOWS}
     metadata = task_metadata(configs["inference"], task_file)
-    network = _network(configs["inference"], ckpt_path or _weights(task_file))
+    weights = ckpt_path or _weights(task_file)
+    network = _network(configs["inference"], weights)
     output_dir.parent.mkdir(parents=True, exist_ok=True)
     with staged(output_dir) as folder:
         _write_configs(folder / "configs", {**configs, "metadata": metadata})
         (folder / "models").mkdir()
         torch.save(network.state_dict(), folder / "models" / "model.pt")
+        write_hashed_parts(weights, folder / "models")
         _write_docs(folder, metadata, configs, task_file)
         shutil.copyfile(BUNDLE_ROOT / "LICENSE", folder / "LICENSE")
         shutil.copytree(

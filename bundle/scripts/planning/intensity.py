@@ -1,5 +1,6 @@
 """How intensities are normalised."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,9 @@ from ..study.fitness import HOUNSFIELD_MINIMUM
 from .choices import Choice, median
 from .fingerprint import Facts
 
+_CT = re.compile(
+    r"(?<![a-z])(CB|NC|CE)?CTA?(?![a-z])|computed.tomograph", re.IGNORECASE
+)  # CTA, CT_portal …, not PET or OCT
 SKULL_STRIPPED = 0.4  # share of exact zeros
 
 
@@ -28,19 +32,28 @@ def intensity(facts: Sequence[Facts], modality: str, colour: bool) -> dict[str, 
     rule: dict[str, Any] = {"_target_": "NormalizeIntensityd", "keys": "image"}
     if facts[0].channels > 1:
         rule |= {"channel_wise": True}
+    doubt = ""
+    if not pictures and _lowest(facts) <= HOUNSFIELD_MINIMUM:
+        why = "several channels are treated alike" if facts[0].channels > 1 else f"{modality!r} is declared"
+        doubt = f"; values go down to {_lowest(facts):.0f} as in CT, which would be clipped, but {why}"
     zeros = float(np.median([one.zeros for one in facts]))
     if zeros > SKULL_STRIPPED and not pictures:
         rule |= {"nonzero": True}
         return {"intensity": Choice(rule, f"z-score of each case without its {100 * zeros:.0f} % of zeros")}
-    return {"intensity": Choice(rule, f"z-score of each {'picture' if pictures else 'volume'}")}
+    return {"intensity": Choice(rule, f"z-score of each {'picture' if pictures else 'volume'}{doubt}")}
 
 
 def is_ct(facts: Sequence[Facts], modality: str) -> bool:
     """Whether the data set is CT: declared, or with the values of air."""
     volumes = len(facts[0].shape) == 3 and facts[0].channels == 1
-    declared = modality.strip().upper()
-    lowest = float(np.median([one.lowest for one in facts]))
-    return volumes and (declared == "CT" or (not declared and lowest <= HOUNSFIELD_MINIMUM))
+    if modality.strip():
+        return volumes and bool(_CT.search(modality))
+    return volumes and _lowest(facts) <= HOUNSFIELD_MINIMUM
+
+
+def _lowest(facts: Sequence[Facts]) -> float:
+    """The lowest value of most cases."""
+    return float(np.median([one.lowest for one in facts]))
 
 
 def _hounsfield(facts: Sequence[Facts]) -> Choice:

@@ -158,7 +158,7 @@ def settings(
         ),
         "out_channels": Choice(len(classes.names) + 1, "the labels and the background"),
         **labels(classes.names),
-        "label_map": Choice(classes.label_map, classes.reason),
+        "label_map": Choice(classes.label_map, classes.reason + numbering(classes)),
         **intensity(facts, layout.modality, colour=len(layout.pairs[0].images) == 1),
         **view,
         **grid,
@@ -170,6 +170,13 @@ def settings(
         **split,
         **fitness(facts, ct, view["planes"].value),
     }
+
+
+def numbering(classes: Classes) -> str:
+    """What to expect of results where labels have other numbers than the masks' values."""
+    if not classes.label_map or len(classes.names) < 2:
+        return ""
+    return f"; results number them from 1 to {len(classes.names)}"
 
 
 def device_memory(main: int) -> int:

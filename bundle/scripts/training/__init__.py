@@ -4,7 +4,7 @@ from ..cores import loader_processes
 from ..described import described
 from .autocast import AutocastInferer
 from .checkpoints import Checkpoints, SaveBest, SaveLast, save_unvalidated
-from .datalist import labelled_datalist, signature
+from .datalist import labelled_datalist, signature, sizes
 from .draws import SeedDraws
 from .finite import OnlyFinite
 from .history import History, KeepLoss, RunProgress
@@ -46,4 +46,5 @@ __all__ = [
     "read_layout",
     "save_unvalidated",
     "signature",
+    "sizes",
 ]

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 LAST, BEFORE = "checkpoint.pt", "checkpoint_before.pt"
 FINAL = "last.pt"
+MENDED = "sizes"  # of the settings: differs where a file was replaced
 _HALF = re.compile(
     r"\.(history\.csv|curves\.png|report\.html|.+\.json|.+\.pt)(\.\d+)?\.tmp"
 )  # what a kill leaves
@@ -37,7 +38,8 @@ class Checkpoints:
     """Ignite handler of a trainer: killed at any moment, the same command goes on after the last whole epoch.
 
     Each epoch ends with ``checkpoint.pt``; the one before stays beside it, in case the last is damaged. When the
-    training has ended, the last one says so: the same command then has nothing to do.
+    training has ended, the last one says so: the same command then has nothing to do. A file that was broken may be
+    mended meanwhile: the setting ``sizes`` alone does not keep an interrupted training from going on.
 
     Args:
         output_dir: where they lie.
@@ -104,14 +106,15 @@ class Checkpoints:
         if content is None:
             return
         ended, changed = content["ended"], self._changed(content["settings"])
+        another = self._changed(content["settings"], but=MENDED)
         if ended and changed:
             logger.warning(
                 "another training has ended in %s (%s): its weights are replaced", self.folder, changed
             )
             return
-        if changed:
+        if another:
             raise SystemExit(
-                f"cannot go on: the interrupted training in {self.folder} was another one ({changed}): "
+                f"cannot go on: the interrupted training in {self.folder} was another one ({another}): "
                 "run it as it was, name another folder, or start anew with --resume false"
             )
         for name, part in self.parts.items():
@@ -130,6 +133,8 @@ class Checkpoints:
             )
         else:
             logger.warning("goes on after epoch %d, from %s", engine.state.epoch, self.folder)
+            if changed:
+                logger.warning("files of another size than before are taken for mended ones")
 
     def _last_whole(self) -> Mapping[str, Any] | None:
         """The newest checkpoint that can be read; None: there is none.
@@ -155,12 +160,12 @@ class Checkpoints:
             )
         return None
 
-    def _changed(self, saved: Mapping[str, str]) -> str:
-        """In words, the settings that are not those of another training."""
+    def _changed(self, saved: Mapping[str, str], but: str = "") -> str:
+        """In words, the settings that are not those of another training; one may be left out."""
         return "; ".join(
             f"{name} was {saved.get(name)}, is {value}"
             for name, value in self.settings.items()
-            if saved.get(name) != value
+            if saved.get(name) != value and name != but
         )
 
     def _finish(self, engine: Engine) -> None:

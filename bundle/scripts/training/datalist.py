@@ -4,7 +4,7 @@ import hashlib
 import logging
 import random
 import re
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +91,8 @@ def parts_of(
     groups = [group_of(pair.case, case_groups) for pair in pairs]
     names = list(dict.fromkeys(groups))
     tested = _tested(pairs, groups, test_cases)
-    seen = {
-        part: {group_of(case, case_groups) for case in cases} for part, cases in read_parts(ckpt_path).items()
-    }
+    known = read_parts(ckpt_path, [pair.case for pair in pairs])
+    seen = {part: {group_of(case, case_groups) for case in cases} for part, cases in known.items()}
     seen["validation"] -= seen["training"]
     if set(names) & (seen["training"] | seen["validation"]):
         cuts = _cuts_of_weights(names, seen, tested)
@@ -140,14 +139,25 @@ def _cuts_of_weights(
 
 
 def signature(items: Sequence[Mapping[Hashable, Any]]) -> str:
-    """Words that differ where the cases do: how many, and a hash of their files' names and sizes."""
-    digest = hashlib.sha256()
+    """Words that differ where the cases do: how many, and a hash of their files' names."""
+    return f"{len(items)} cases ({_hash(file.name for file in _files(items))})"
+
+
+def sizes(items: Sequence[Mapping[Hashable, Any]]) -> str:
+    """A hash of the sizes of the cases' files, which differs where some were replaced."""
+    return _hash(str(file.stat().st_size) for file in _files(items))
+
+
+def _files(items: Sequence[Mapping[Hashable, Any]]) -> Iterator[Path]:
+    """Image and mask of every case."""
     for item in items:
         image = item["image"]
-        files = image.files if isinstance(image, Case) else [Path(image)]
-        for file in (*files, Path(item["label"])):
-            digest.update(f"{file.name} {file.stat().st_size}\n".encode())
-    return f"{len(items)} cases ({digest.hexdigest()[:12]})"
+        yield from image.files if isinstance(image, Case) else [Path(image)]
+        yield Path(item["label"])
+
+
+def _hash(words: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]
 
 
 def group_of(case: str, case_groups: str | None) -> str:

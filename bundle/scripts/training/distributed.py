@@ -1,5 +1,7 @@
 """Several processes: one device a rank, one writer."""
 
+import os
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,10 +22,12 @@ __all__ = [
     "join",
     "leave",
     "local_device",
+    "log_dir_of_rank",
     "validation_sampler",
     "wrap",
 ]
 
+_elsewhere = tempfile.TemporaryDirectory(prefix="mcanet-")  # goes with the process
 WRITERS = (
     History,
     RunProgress,
@@ -80,6 +84,12 @@ def validation_sampler(dataset: Any) -> DistributedSampler:
             "processes, or let more cases validate, as --folds 5 does"
         )
     return DistributedSampler(dataset, even_divisible=False, shuffle=False)
+
+
+def log_dir_of_rank(output_dir: str) -> str:
+    """Where TensorBoard's handlers open their files, which they do before :func:`handlers_of_rank` drops them."""
+    rank = dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK") or 0)
+    return _elsewhere.name if rank else output_dir
 
 
 def handlers_of_rank(handlers: Sequence[Any]) -> list[Any]:

@@ -68,7 +68,7 @@ class History:
         validated = self.evaluator.state.epoch == engine.state.epoch
         values = (
             engine.state.epoch,
-            sum(finite) / max(len(finite), 1),
+            sum(finite) / len(finite) if finite else None,
             self.evaluator.state.metrics.get("val_mean_dice") if validated else None,
             float(self.optimizer.param_groups[0]["lr"]),
             round(time.perf_counter() - self.started, 1),

@@ -1,7 +1,8 @@
 """Which cases trained and chose a network's weights, kept in a file beside them."""
 
+import hashlib
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from ..networks.weights_file import paths_of
 from ..results.nifti import replacing
 
 FILE = "split.json"
+HASHED = "sha256:"
 Parts = Mapping[str, Sequence[str]]
 
 
@@ -26,22 +28,44 @@ def write_parts(parts: Parts, ckpt_dir: Path) -> None:
         temporary.write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
 
 
-def read_parts(ckpt_path: str | Path | Sequence[str | Path]) -> dict[str, set[str]]:
+def write_hashed_parts(ckpt_path: str | Path, ckpt_dir: Path) -> None:
+    """Pass on the ``split.json`` beside weights, if there is one, to copies of them that others may get.
+
+    Its names, which may be patients', go as hashes: whoever has a case can tell whether it is among them.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    if (Path(ckpt_path).parent / FILE).is_file():
+        parts = read_parts(ckpt_path)
+        write_parts({part: sorted(map(_hash, names)) for part, names in parts.items()}, ckpt_dir)
+
+
+def _hash(case: str) -> str:
+    """What stands for a case's name; of a hash, itself."""
+    return case if case.startswith(HASHED) else HASHED + hashlib.sha256(case.encode()).hexdigest()
+
+
+def read_parts(
+    ckpt_path: str | Path | Sequence[str | Path], cases: Iterable[str] = ()
+) -> dict[str, set[str]]:
     """What the ``split.json`` beside each weights file says together; without one, no names.
 
     Args:
         ckpt_path: the weights; several files are an ensemble.
+        cases: names to be found behind hashes.
 
     Raises:
         ValueError: such a file is damaged.
     """
     found: dict[str, set[str]] = {"training": set(), "validation": set()}
+    behind = {_hash(case): case for case in cases}
     for file in {Path(path).parent / FILE for path in paths_of(ckpt_path)}:
         if file.is_file():
             try:
                 content = json.loads(file.read_text(encoding="utf-8"))
                 for part, names in found.items():
-                    names.update(map(str, content[part]))
+                    names.update(behind.get(name, name) for name in map(str, content[part]))
             except (ValueError, KeyError, TypeError):
                 raise ValueError(
                     f"{file} does not say which cases trained the weights beside it; delete it to draw the parts anew"

@@ -55,12 +55,22 @@ class NameRefused:
 
 
 def open_dataset(
-    data: Sequence[Any], transform: Callable[..., Any], cache_rate: float = 1.0, seed: int = 0
+    data: Sequence[Any],
+    transform: Callable[..., Any],
+    cache_rate: float = 1.0,
+    seed: int = 0,
+    read_all: bool = False,
 ) -> SeededDataset:
-    """The cases as a training or validation draws them; arguments as :class:`SeededDataset`'s.
+    """The cases as a training or validation draws them; other arguments as :class:`SeededDataset`'s.
+
+    Args:
+        read_all: also read, once, what is not cached: what will not be drawn for hours is refused now.
 
     Raises:
-        SystemExit: a pair is refused while it is cached.
+        SystemExit: a pair is refused while it is read.
     """
     with plain_refusals():
-        return SeededDataset(data, transform, cache_rate, seed)
+        dataset = SeededDataset(data, transform, cache_rate, seed)
+        for item in data[dataset.cache_num :] if read_all else ():
+            transform(item)
+        return dataset
