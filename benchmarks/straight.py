@@ -33,10 +33,12 @@ class StraightAttention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         inner, y = self.inner, self.inner.norm(x)
-        along_rows, along_columns = inner.project(self.horizontal(y)), inner.project(self.vertical(y))
+        along_rows = inner.project(self.horizontal(y)).permute(0, 2, 3, 1)
+        along_columns = inner.project(self.vertical(y)).permute(0, 2, 3, 1)
         rows = attend(inner.to_rows(along_columns), inner.to_rows(along_rows))
         columns = attend(inner.to_columns(along_rows), inner.to_columns(along_columns))
-        return inner.project(inner.from_rows(rows)) + inner.project(inner.from_columns(columns)) + x
+        both = (part.permute(0, 3, 1, 2) for part in (inner.from_rows(rows), inner.from_columns(columns)))
+        return sum(map(inner.project, both), x)
 
 
 class StraightDecoder(nn.Module):

@@ -3,12 +3,13 @@
 import copy
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 from mcanet.scripts import BUNDLE_ROOT
-from mcanet.scripts.inference import open_engine
+from mcanet.scripts.inference import SlicewiseInferer, open_engine
 from mcanet.scripts.networks import Ensemble, MCANet, load_weights
 
 slow = pytest.mark.slow
@@ -80,6 +81,56 @@ def test_an_ensemble_is_fused_member_by_member(network: MCANet) -> None:
             rtol=0,
             atol=1e-3,
         )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_ensemble_of_one_class_is_one_under_every_engine(engine: str) -> None:
+    if engine in ("openvino", "onnxruntime"):
+        pytest.importorskip(engine)
+    torch.manual_seed(0)
+    ensemble = Ensemble([MCANet(3, 1).eval(), MCANet(3, 1).eval()])
+    opened = open_engine(copy.deepcopy(ensemble), engine, mixed_precision=False)
+    assert isinstance(opened, Ensemble)  # its members are passes that --uncertainty compares
+    with torch.no_grad():
+        (batch,) = pictures((2, 64, 64))
+        torch.testing.assert_close(opened(batch), ensemble(batch), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "weight",
+    [
+        None,
+        "encoder.stages.1.0.mlp.project.weight",
+        "decoder.squeeze.0.weight",
+        "decoder.attention.project.weight",
+        "decoder.bottleneck.0.0.0.weight",
+    ],
+)
+def test_what_is_not_finite_never_becomes_a_label(network: MCANet, engine: str, weight: str | None) -> None:
+    if engine in ("openvino", "onnxruntime"):
+        pytest.importorskip(engine)
+    spoiled, volume = copy.deepcopy(network), torch.randn(1, 3, 48, 40, 1)
+    if weight is None:
+        volume[0, 1, 20, 20, 0] = torch.nan
+    else:
+        with torch.no_grad():
+            spoiled.get_parameter(weight).view(-1)[0] = torch.nan
+    opened = open_engine(spoiled, engine, mixed_precision=False)
+    with pytest.raises(ValueError, match="the network's answer is not finite"):
+        SlicewiseInferer()(volume, opened)
+
+
+@slow
+def test_threads_may_share_openvino(network: MCANet) -> None:
+    pytest.importorskip("openvino")
+    opened, batches = (
+        open_engine(copy.deepcopy(network).half(), "openvino", mixed_precision=False),
+        pictures((4, 64, 64)) * 40,
+    )
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(opened, batches))
+    assert all(torch.equal(answer, answers[0]) for answer in answers)
 
 
 @slow

@@ -5,6 +5,8 @@ import torch
 from mcanet.scripts import BUNDLE_ROOT
 from mcanet.scripts.networks import VARIANTS, MCANet, fuse, load_weights
 
+from ..conftest import ROOT
+
 
 def lively(network: MCANet) -> MCANet:
     """The network with norms and scales that are neither 0 nor 1, as after training."""
@@ -55,3 +57,17 @@ def test_the_network_itself_is_left_alone_and_the_fused_has_no_batch_norm() -> N
 def test_a_network_in_training_is_refused() -> None:
     with pytest.raises(ValueError, match="evaluation mode"):
         fuse(MCANet(3, 2).train())
+
+
+@pytest.mark.parametrize("norm_bias", [True, False])
+def test_what_benchmarks_call_straight_is_the_same_function(
+    norm_bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    from straight import StraightMCANet
+
+    network = lively(MCANet(3, 3, norm_bias=norm_bias))
+    with torch.no_grad():
+        picture = torch.randn(2, 3, 64, 96)
+        straight = StraightMCANet(network).eval()
+        torch.testing.assert_close(straight(picture), network(picture), rtol=0, atol=1e-3)

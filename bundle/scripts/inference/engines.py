@@ -19,7 +19,8 @@ def open_engine(network: nn.Module, engine: str = "eager", mixed_precision: bool
     """A trained network, fused and made fast on its device, for inference alone.
 
     Args:
-        network: an :class:`MCANet`, or an ensemble of some, with its weights, on its device.
+        network: an :class:`MCANet` with its weights, on its device, or an ensemble of some, whose members are opened
+            one by one.
         engine: "eager", "compiled" (needs a C++ compiler), "openvino" or "onnxruntime" (on a CPU, each an extra
             package).
         mixed_precision: compute in bfloat16; None does so where the device has it natively (ONNX Runtime:
@@ -36,6 +37,8 @@ def open_engine(network: nn.Module, engine: str = "eager", mixed_precision: bool
         "openvino": open_openvino,
         "onnxruntime": open_onnxruntime,
     }
+    if isinstance(network, Ensemble):
+        return Ensemble([open_engine(member, engine, mixed_precision) for member in network.members])
     with plain_exit("cannot open the engine"):
         if engine not in engines:
             raise ValueError(f"no engine {engine!r}: expected one of {', '.join(engines)}")
@@ -47,14 +50,9 @@ def open_engine(network: nn.Module, engine: str = "eager", mixed_precision: bool
         lower = mixed_precision
         if lower is None:
             lower = bfloat16_is_native(device) and engine != "onnxruntime"
-        return engines[engine](_fused(network.eval()), torch.bfloat16 if lower else torch.float32)
-
-
-def _fused(network: nn.Module) -> nn.Module:
-    """The network, or each member of an ensemble, fused."""
-    if isinstance(network, Ensemble):
-        return Ensemble([_fused(member) for member in network.members])
-    return fuse(network) if isinstance(network, MCANet) else network
+        network.eval()
+        fused = fuse(network) if isinstance(network, MCANet) else network
+        return engines[engine](fused, torch.bfloat16 if lower else torch.float32)
 
 
 class Eager(nn.Module):

@@ -3,6 +3,7 @@
 import importlib
 import itertools
 import sys
+import threading
 from typing import Any
 
 import torch
@@ -11,11 +12,12 @@ import torch.nn as nn
 from ..networks.norm import ChannelLayerNorm
 
 SIZES_COMPILED = 4  # of pictures; a process compiles no more
+KERNELS_KEPT = 100  # by OpenVINO's program of free size, whose store would grow with every new one
 EXAMPLE = (2, 96, 128)  # batch, H and W that a graph is traced with; all three stay free
 
 
 def open_openvino(network: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """OpenVINO, with the norms in a form that leaves its channels-last layout alone.
+    """OpenVINO, with the norms in a form that leaves its channels-last layout alone, and NaN what it is.
 
     Args:
         network: fused, on the CPU.
@@ -23,7 +25,7 @@ def open_openvino(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it tells its maker of every use
     openvino = _extra("openvino")
-    _keep_layout(network)
+    _rewrite(network.float())
     example = _example(network)
     with torch.no_grad():  # traced, for torch.export takes ten seconds more
         traced = torch.jit.trace(network, example, check_trace=False)
@@ -50,17 +52,21 @@ class OpenVINO(nn.Module):
         self.openvino, self.graph, self.hints = openvino, graph, hints
         self.out_channels = graph.output(0).partial_shape[1].get_length()
         self.requests: dict[tuple[int, ...], list[Any]] = {}
+        self.turn = threading.Lock()  # of threads that call at once
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x.float().contiguous()
         answers = torch.empty(len(x), self.out_channels, *x.shape[2:])
-        requests = self._requests(tuple(x.shape[1:]))
-        for picture, answer, request in zip(x.split(1), answers.split(1), itertools.cycle(requests)):
-            request.wait()
-            request.set_output_tensor(self.openvino.Tensor(answer.numpy(), shared_memory=True))
-            request.start_async({0: picture.numpy()}, share_inputs=True)
-        for request in requests:
-            request.wait()
+        with self.turn:
+            requests = self._requests(tuple(x.shape[1:]))
+            try:
+                for picture, answer, request in zip(x.split(1), answers.split(1), itertools.cycle(requests)):
+                    request.wait()
+                    request.set_output_tensor(self.openvino.Tensor(answer.numpy(), shared_memory=True))
+                    request.start_async({0: picture.numpy()}, share_inputs=True)
+            finally:  # none may write to answers that are gone
+                for request in requests:
+                    request.wait()
         return answers
 
     def _requests(self, size: tuple[int, ...]) -> list[Any]:
@@ -70,19 +76,32 @@ class OpenVINO(nn.Module):
         if size not in self.requests:
             graph = self.graph.clone()
             graph.reshape([1, *size])
-            program = self.openvino.Core().compile_model(graph, "CPU", self.hints)
+            free = {"CPU_RUNTIME_CACHE_CAPACITY": KERNELS_KEPT} if -1 in size else {}
+            program = self.openvino.Core().compile_model(graph, "CPU", {**self.hints, **free})
             best = program.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
             self.requests[size] = [program.create_infer_request() for _ in range(best)]
         return self.requests[size]
 
 
-def _keep_layout(network: nn.Module) -> None:
-    """Every GroupNorm and ChannelLayerNorm as :class:`MomentsNorm`, in place."""
+def _rewrite(network: nn.Module) -> None:
+    """Every GroupNorm and ChannelLayerNorm as :class:`MomentsNorm`, every ReLU as :class:`PlainReLU`, in place."""
     for name, child in network.named_children():
         if isinstance(child, nn.GroupNorm | ChannelLayerNorm):
             setattr(network, name, MomentsNorm(child))
+        elif isinstance(child, nn.ReLU):
+            setattr(network, name, PlainReLU())
         else:
-            _keep_layout(child)
+            _rewrite(child)
+
+
+class PlainReLU(nn.Module):
+    """A ReLU that hands NaN on; OpenVINO's own makes 0 of it, and what failed would pass for background.
+
+    Shape: any to the same.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * (x > 0).to(x.dtype)
 
 
 class MomentsNorm(nn.Module):
@@ -118,7 +137,7 @@ class MomentsNorm(nn.Module):
         mean = over_groups(x.mean((2, 3), keepdim=True))
         length = torch.linalg.vector_norm(x, dim=(2, 3), keepdim=True)  # squares that no tensor has to hold
         squares = over_groups(length * length / (x.shape[2] * x.shape[3]))
-        return mean, (squares - mean * mean).clamp_min(0)
+        return mean, (squares - mean * mean).abs()  # below 0 by rounding; clamped, NaN would become 0
 
 
 def _of_positions(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -145,6 +164,7 @@ def open_onnxruntime(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     onnxruntime = _extra("onnxruntime", "onnxruntime onnx onnxscript")
     _extra("onnxscript", "onnxruntime onnx onnxscript")
     free = dict.fromkeys((0, 2, 3), torch.export.Dim.AUTO)  # batch, H, W
+    network = network.float()
     program = torch.onnx.export(
         network, _example(network), dynamo=True, dynamic_shapes=(free,), verbose=False
     )

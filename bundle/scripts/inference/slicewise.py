@@ -33,7 +33,7 @@ class SlicewiseInferer(Inferer):
 
     Each slice is resized to the network's in-plane spacing, run, its logits resized back to the volume's own
     grid. With one plane and no flips only a batch of slices is ever held as logits, and of a picture of more
-    than 4096 x 4096 pixels one of its overlapping tiles; several passes are averaged as probabilities, which
+    than 3072 x 3072 pixels one of its overlapping tiles; several passes are averaged as probabilities, which
     holds classes × voxels in float32.
 
     Args:
