@@ -1,9 +1,10 @@
 """Time of one picture through the network: ours under every engine, the straight implementation, the peers.
 
-    python benchmarks/network.py [--size 256, or a larger multiple of 128] [--batch 8] [--rounds 7] [--engines eager openvino …] [--device cuda]
+    python benchmarks/network.py [--size 256] [--batch 8] [--rounds 7] [--engines eager openvino …] [--device cuda]
 
 All run in one process, in turns, so that a busy machine slows them alike. Prints a Markdown table, ratios first.
-bfloat16 rows come where the device has it natively. Run it on a machine that does nothing else.
+bfloat16 rows come where the device has it natively. Run it on a machine that does nothing else. A peer takes
+sizes from 256 alone, multiples of 128.
 """
 
 import argparse
