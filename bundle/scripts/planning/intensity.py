@@ -10,9 +10,8 @@ from ..study.fitness import HOUNSFIELD_MINIMUM
 from .choices import Choice, median
 from .fingerprint import Facts
 
-_CT = re.compile(
-    r"(?<![a-z])(CB|NC|CE)?CTA?(?![a-z])|computed.tomograph", re.IGNORECASE
-)  # CTA, CT_portal …, not PET or OCT
+# CTA, CT_portal …, not PET or OCT
+_CT = re.compile(r"(?<![a-z])(CB|NC|CE)?CTA?(?![a-z])|computed.tomograph", re.IGNORECASE)
 SKULL_STRIPPED = 0.4  # share of exact zeros
 
 
