@@ -141,6 +141,5 @@ def test_the_steps_bring_a_command_that_works(built: ByHand) -> None:
     built.workdir = "/"
     assert "are as listed" in built.run("mcanet verify")
     assert "segment" in built.run("mcanet --help")
-    assert "labelled data" in built.run(
-        "torchrun -m mcanet.scripts.cli train --help"
-    )  # as train.yaml starts it
+    # as train.yaml starts it
+    assert "labelled data" in built.run("torchrun -m mcanet.scripts.cli train --help")

@@ -43,9 +43,8 @@ def test_ranks_train_and_one_writes(tmp_path: Path, ranks: int, cases: int) -> N
         "--roi_size", "[32,32]", "--planes", "[2]", cwd=tmp_path, ranks=ranks,
     )  # fmt: skip
     logs = [file.stat().st_size for file in (tmp_path / "out").glob("events*")]
-    assert len(logs) == sum(size > 100 for size in logs) == 3, (
-        logs
-    )  # curves of both engines and pictures, of one rank
+    # curves of both engines and pictures, of one rank
+    assert len(logs) == sum(size > 100 for size in logs) == 3, logs
     assert len((tmp_path / "out" / "history.csv").read_text().splitlines()) == 2
     best = torch.load(tmp_path / "out" / "model.pt", weights_only=True)
     assert not any(name.startswith("module.") for name in best)

@@ -1,14 +1,12 @@
 """Several processes: one device a rank, one writer."""
 
-import os
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from monai.data import DistributedSampler
-from monai.handlers import StatsHandler, TensorBoardImageHandler, TensorBoardStatsHandler
+from monai.handlers import StatsHandler
 
 from ..device import local_device
 from .batch_norm import synchronise
@@ -22,20 +20,16 @@ __all__ = [
     "join",
     "leave",
     "local_device",
-    "log_dir_of_rank",
     "validation_sampler",
     "wrap",
 ]
 
-_elsewhere = tempfile.TemporaryDirectory(prefix="mcanet-")  # goes with the process
 WRITERS = (
     History,
     RunProgress,
     SaveBest,
     SaveLast,
     StatsHandler,
-    TensorBoardImageHandler,
-    TensorBoardStatsHandler,
 )
 
 
@@ -86,15 +80,10 @@ def validation_sampler(dataset: Any) -> DistributedSampler:
     return DistributedSampler(dataset, even_divisible=False, shuffle=False)
 
 
-def log_dir_of_rank(output_dir: str) -> str:
-    """Where TensorBoard's handlers open their files, which they do before :func:`handlers_of_rank` drops them."""
-    rank = dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK") or 0)
-    return _elsewhere.name if rank else output_dir
-
-
 def handlers_of_rank(handlers: Sequence[Any]) -> list[Any]:
     """All handlers on rank 0; elsewhere those that write or print nothing.
 
+    TensorBoard's open their files when they are made, so that train.json itself has them on rank 0 alone.
     MetricsSaver gathers from every rank and writes on the first by itself, so it stays.
     """
     if dist.get_rank() == 0:
