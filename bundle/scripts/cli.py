@@ -175,6 +175,10 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         log_as_json()
         given += ["--logging_file", "False"]
     files = repr([str(file) for file in config_files])
+    if arguments.config == "inference.json":
+        from .lean_start import import_monai  # here, as for export
+
+        import_monai()
     sys.argv = ["monai.bundle", "run", "--config_file", files, *given, *map(in_python, overrides)]
     with plain_exit(f"cannot {arguments.command}"):
         runpy.run_module("monai.bundle", run_name="__main__")

@@ -69,8 +69,8 @@ class SummedStrips(nn.Sequential):
         """The one convolution, with weights of its own."""
         weight, bias = self.kernel()
         channels, _, height, width = weight.shape
-        conv = nn.utils.skip_init(
-            nn.Conv2d, channels, channels, (height, width), padding=tuple(self.padding), groups=channels
+        conv = nn.Conv2d(
+            channels, channels, (height, width), padding=tuple(self.padding), groups=channels, device="meta"
         )
         conv.weight, conv.bias = nn.Parameter(weight.detach()), nn.Parameter(bias.detach())
         return conv
