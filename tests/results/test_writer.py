@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcanet.scripts.results import Manifest, ResultsWriter, expected_dice, write_nifti, write_report
 from mcanet.scripts.results.nifti import is_sheared
-from mcanet.scripts.study import Case
+from mcanet.scripts.study import Case, LoadStudyd
 from monai.data import MetaTensor
 from PIL import Image
 
@@ -93,6 +93,20 @@ def test_the_form_code_of_the_source_is_kept(tmp_path: Path) -> None:
         _nifti_case(tmp_path), image, torch.zeros(1, 4, 4, 4, dtype=torch.uint8)
     )
     assert nibabel.load(tmp_path / "out/n/segmentation.nii.gz").header["sform_code"] == 4
+
+
+def test_results_of_a_flat_file_are_flat(tmp_path: Path) -> None:
+    plane = np.random.default_rng(0).integers(0, 99, (12, 12), np.uint8)
+    nibabel.save(nibabel.Nifti1Image(plane, np.diag([1.0, 2, 3, 1])), tmp_path / "n.nii.gz")
+    image = LoadStudyd("image")({"image": tmp_path / "n.nii.gz"})["image"]
+    labels = (image > 50).to(torch.uint8)
+    files = ResultsWriter(tmp_path / "out", table(), save_image=True).write(
+        _nifti_case(tmp_path), image, labels, uncertainty=labels.float()
+    )
+    assert {name: nibabel.load(tmp_path / "out" / name).shape for name in files if name.endswith(".gz")} == {
+        f"n/{name}.nii.gz": (12, 12) for name in ("segmentation", "image", "uncertainty")
+    }
+    assert np.array_equal(nibabel.load(tmp_path / "out/n/segmentation.nii.gz").get_fdata(), plane > 50)
 
 
 def test_a_picture_of_sixteen_bits_is_kept_as_it_was_read(tmp_path: Path) -> None:

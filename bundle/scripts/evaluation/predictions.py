@@ -11,7 +11,7 @@ from ignite.engine import Engine, Events
 
 from ..plain_exit import plain_exit
 from ..results import write_nifti, write_picture
-from ..results.nifti import affine_of, as_labels
+from ..results.nifti import affine_of, as_labels, form_of
 from ..study.kinds import PICTURE_SUFFIXES, stem_of
 
 
@@ -70,4 +70,4 @@ def _save(pred: torch.Tensor, file: Path) -> None:
     if labels.ndim == 2:
         write_picture(labels, file)
     else:
-        write_nifti(labels, affine_of(pred), file)
+        write_nifti(labels, affine_of(pred), file, form=form_of(pred))

@@ -69,9 +69,8 @@ class SummedStrips(nn.Sequential):
         """The one convolution, with weights of its own."""
         weight, bias = self.kernel()
         channels, _, height, width = weight.shape
-        conv = nn.Conv2d(
-            channels, channels, (height, width), padding=tuple(self.padding), groups=channels, device="meta"
-        )
+        size, padding = (height, width), (height // 2, width // 2)
+        conv = nn.Conv2d(channels, channels, size, padding=padding, groups=channels, device="meta")
         conv.weight, conv.bias = nn.Parameter(weight.detach()), nn.Parameter(bias.detach())
         return conv
 

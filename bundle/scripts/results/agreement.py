@@ -42,7 +42,9 @@ def expected_dice(passes: Sequence[Any], table: Sequence[Label]) -> dict[int, fl
     return figures
 
 
-def write_uncertainty(uncertainty: Any, affine: np.ndarray | None, path: Path, *, code: int = 1) -> None:
+def write_uncertainty(
+    uncertainty: Any, affine: np.ndarray | None, path: Path, *, form: tuple[int, bool] = (1, False)
+) -> None:
     """Write a map of disagreement in whole per cent (uint8): 0 where all passes agree.
 
     Args:
@@ -50,7 +52,7 @@ def write_uncertainty(uncertainty: Any, affine: np.ndarray | None, path: Path, *
             final label.
         affine: (4, 4), index to RAS mm; None for a picture, which becomes a PNG.
         path: where to write.
-        code: NIfTI code of both forms.
+        form: see :func:`write_nifti`.
 
     Raises:
         ValueError: a value outside 0 to 1.
@@ -63,4 +65,4 @@ def write_uncertainty(uncertainty: Any, affine: np.ndarray | None, path: Path, *
     if affine is None:
         write_picture(percent, path)
     else:
-        write_nifti(percent, affine, path, code=code)
+        write_nifti(percent, affine, path, form=form)

@@ -66,7 +66,20 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_nifti(data: np.ndarray, affine: np.ndarray, path: Path, *, code: int = 1, level: int = 4) -> None:
+def form_of(image: Any) -> tuple[int, bool]:
+    """The form code of the NIfTI file that an image was read from, else 1 (scanner), and whether it was flat.
+
+    Args:
+        image: MetaTensor as ``scripts.study.read_case`` gives it.
+    """
+    meta = getattr(image, "meta", {})
+    codes = [int(meta.get(key, 0)) for key in ("sform_code", "qform_code")]
+    return next((code for code in codes if 1 <= code <= 4), 1), bool(meta.get("flat", False))
+
+
+def write_nifti(
+    data: np.ndarray, affine: np.ndarray, path: Path, *, form: tuple[int, bool] = (1, False), level: int = 4
+) -> None:
     """Write one volume.
 
     The sform is exactly ``affine``. The qform is the same where a qform can say it; it holds no shear
@@ -76,11 +89,15 @@ def write_nifti(data: np.ndarray, affine: np.ndarray, path: Path, *, code: int =
         data: (X, Y, Z) or (X, Y, Z, C), written in its own data type.
         affine: (4, 4), voxel index to RAS mm.
         path: where to write; ends in ``.nii.gz``.
-        code: NIfTI code of both forms, 1 (scanner) to 4.
+        form: NIfTI code of both forms, 1 (scanner) to 4, and whether one slice (X, Y, 1) has two dimensions in the
+            file, as :func:`form_of` gives them.
         level: gzip level.
     """
     import nibabel
 
+    code, flat = form
+    if flat:
+        data = data[:, :, 0]
     image = nibabel.Nifti1Image(data, affine)
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=code)
@@ -109,18 +126,17 @@ def write_picture(labels: np.ndarray, path: Path) -> None:
     _save_png(labels.T, path)
 
 
-def write_image(image: Any, path: Path, *, code: int = 1) -> None:
+def write_image(image: Any, path: Path) -> None:
     """Write an image as it was read: NIfTI for a volume (channels last), PNG for a picture.
 
     Args:
         image: MetaTensor (C, X, Y, Z) or (C, X, Y).
         path: where to write; ends in ``.nii.gz`` for a volume and ``.png`` for a picture.
-        code: NIfTI code of both forms.
     """
     array = to_array(image)
     if array.ndim == 4:
         data = array[0] if array.shape[0] == 1 else np.moveaxis(array, 0, -1)
-        write_nifti(data, affine_of(image), path, code=code, level=1)
+        write_nifti(data, affine_of(image), path, form=form_of(image), level=1)
         return
     deep = len(array) == 1 and array.max() > 255  # colours of 16 bits are read as 8
     depth = np.uint16 if deep else np.uint8

@@ -14,7 +14,7 @@ from ..study.case import Case
 from .labels import Label
 from .manifest import Manifest
 from .measurements import Measurement, measure, rounded
-from .nifti import affine_of, as_labels, write_image, write_nifti, write_picture
+from .nifti import affine_of, as_labels, form_of, write_image, write_nifti, write_picture
 from .report import SHEET
 from .segframes import slices_first
 from .staging import case_folder, explained, refuse_foreign, staged
@@ -151,12 +151,12 @@ class ResultsWriter:
         from .preview import preview
         from .slices import slice_sheet
 
-        picture, code = mask.ndim == 2, _nifti_code(image)
+        picture, form = mask.ndim == 2, form_of(image)
         affine = None if picture else affine_of(image)
         suffix = ".png" if picture else ".nii.gz"
         files: dict[str, Callable[[Path], None]] = {
             f"segmentation{suffix}": lambda path: (
-                write_picture(mask, path) if affine is None else write_nifti(mask, affine, path, code=code)
+                write_picture(mask, path) if affine is None else write_nifti(mask, affine, path, form=form)
             )
         }
         if case.kind == "dicom" and affine is not None and self.seg != "off":
@@ -164,10 +164,10 @@ class ResultsWriter:
         files["preview.png"] = lambda path: preview(image, mask[None], self.labels, path)
         files[SHEET] = lambda path: _write_json(slice_sheet(image, mask[None], self.labels), path)
         if self.save_image:
-            files[f"image{suffix}"] = lambda path: write_image(image, path, code=code)
+            files[f"image{suffix}"] = lambda path: write_image(image, path)
         if uncertainty is not None:
             files[f"uncertainty{suffix}"] = lambda path: write_uncertainty(
-                uncertainty, affine, path, code=code
+                uncertainty, affine, path, form=form
             )
         return files
 
@@ -218,13 +218,3 @@ def _threads(voxels: int) -> int:
 def _write_json(content: Any, path: Path, indent: int | None = None) -> None:
     text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
-
-
-def _nifti_code(image: Any) -> int:
-    """The source's NIfTI form code where it has one, else 1 (scanner)."""
-    meta = getattr(image, "meta", {})
-    for key in ("sform_code", "qform_code"):
-        code = int(meta.get(key, 0))
-        if 1 <= code <= 4:
-            return code
-    return 1

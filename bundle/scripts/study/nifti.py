@@ -39,6 +39,7 @@ class NiftiHeader:
         affine: voxel index to RAS millimetres.
         packed: whether the file is gzip.
         code: of the form that the affine is of, what its space is aligned to.
+        flat: whether the file has two dimensions, and the one slice is ours.
     """
 
     name: str
@@ -52,6 +53,7 @@ class NiftiHeader:
     packed: bool
     warnings: tuple[str, ...]
     code: int
+    flat: bool
 
     @property
     def spacing(self) -> tuple[float, ...]:
@@ -140,9 +142,10 @@ def _check(header: Nifti1Header, name: str, size: int | None, limits: Limits) ->
         raise RefusedError(f"{name}: {problem}: {size} bytes, expected {end}; fetch the file again")
     slope, intercept = _scaling(header, name)
     affine, warnings = read_affine(header, shape, name)
-    code = int(header["sform_code"]) or int(header["qform_code"])
+    code, flat = int(header["sform_code"]) or int(header["qform_code"]), int(header["dim"][0]) == 2
+    packed = size is None
     return NiftiHeader(
-        name, shape, volumes, dtype, offset, slope, intercept, affine, size is None, tuple(warnings), code
+        name, shape, volumes, dtype, offset, slope, intercept, affine, packed, tuple(warnings), code, flat
     )
 
 

@@ -64,7 +64,7 @@ def read_case(case: Case, limits: Limits = DEFAULT_LIMITS) -> MetaTensor:
             affine, meta["modality"] = plan.affine, plan.modality
         elif case.kind == "nifti":
             array, header, warnings = read_nifti(case, limits)
-            affine, meta["sform_code"] = header.affine, header.code
+            affine, meta["sform_code"], meta["flat"] = header.affine, header.code, header.flat
         else:
             array, warnings = read_picture(case, limits)
     except RefusedError:
