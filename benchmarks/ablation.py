@@ -156,12 +156,10 @@ def main() -> None:
     print(f"| recipe | Dice | against as shipped | {setting.other} |\n| --- | --- | --- | --- |")
     for row, figures in found.items():
         dice, other = zip(*figures, strict=True)
-        first = found.get(SCRATCH if ROWS[row].get("init_path", "") is None else SHIPPED, figures)
-        gain = statistics.mean(dice) - statistics.mean(one for one, _ in first)
+        first = found.get(SCRATCH if ROWS[row].get("init_path", "") is None else SHIPPED, [])
+        gain = f"{statistics.mean(dice) - statistics.mean(one for one, _ in first):+.3f}" if first else ""
         each = ", ".join(f"{one:.3f}" for one in dice)
-        print(
-            f"| {row} | {statistics.mean(dice):.3f} ({each}) | {gain:+.3f} | {statistics.mean(other):.3f} |"
-        )
+        print(f"| {row} | {statistics.mean(dice):.3f} ({each}) | {gain} | {statistics.mean(other):.3f} |")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 """Python code of the MCANet bundle: networks, study, inference, results, training."""
 
 import json
+import warnings
 from pathlib import Path
+
+warnings.filterwarnings("ignore", r"axcodes \('RAS'\) length is smaller")  # a picture has two of its axes
 
 BUNDLE_ROOT = Path(__file__).resolve().parents[1]
 

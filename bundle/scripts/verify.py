@@ -5,7 +5,7 @@ from pathlib import Path
 
 LIST = "sha256sums.txt"
 LISTED = ("configs", "models", "scripts")  # what is run, or decides what is run
-SUFFIXES = {".py", ".json", ".conf", ".pt", ".html", ".md"}
+SUFFIXES = {".py", ".json", ".conf", ".pt", ".html", ".md", ".txt"}
 
 
 def file_digest(file: Path) -> str:

@@ -214,10 +214,19 @@ def test_an_earlier_evaluation_makes_way(tmp_path: Path) -> None:
     evaluate(data, out, subset="test")
     (case,) = summary(out)["metric_per_case"]
     assert {*(out / "predictions").iterdir()} == {Path(case["prediction_file"]), mine}
-    (data / "imagesTr" / "exact.nii.gz").write_bytes(b"broken")
-    with pytest.raises(SystemExit, match="image exact.nii.gz: the content is not gzip"):
+    files = sorted((data / "imagesTr").iterdir())
+    whole = {file: file.read_bytes() for file in (files[0], files[-1])}
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    files[0].write_bytes(b"broken")
+    with pytest.raises(SystemExit, match="the content is not gzip"):
         evaluate(data, out)
-    assert not (out / "summary.json").exists()  # of other cases than the predictions beside it
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+    files[0].write_bytes(whole[files[0]])
+    files[-1].write_bytes(b"broken")
+    with pytest.raises(SystemExit, match="the content is not gzip"):
+        evaluate(data, out)
+    assert not {"summary.json", "mean_dice_raw.csv", "worst.png"} & {file.name for file in out.iterdir()}
+    files[-1].write_bytes(whole[files[-1]])
     (out / "summary.json").write_text('{"mean": {}}')
     with pytest.raises(SystemExit, match="summary.json is no summary of mcanet evaluate"):
         evaluate(data, out)

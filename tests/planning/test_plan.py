@@ -231,6 +231,8 @@ def test_patients_stay_together_and_left_is_not_mirrored_into_right(tmp_path: Pa
         (("Kidney (left)", "Kidney (right)"), 0.0),
         (("hippocampus_L", "hippocampus_R"), 0.0),
         (("lh.cortex", "rh.cortex"), 0.0),
+        (("Lhippo", "Rhippo"), 0.0),
+        (("Hippocampus sin.", "Hippocampus dex."), 0.0),
         (("vertebra L1", "vertebra L2"), 0.5),
         (("cleft", "bright"), 0.5),
     ],
@@ -513,3 +515,27 @@ def test_folders_that_are_no_data_set_say_what_is_expected(tmp_path: Path) -> No
     empty = layouts.pictures(tmp_path / "empty", high=0)
     with pytest.raises(SystemExit, match="every mask is empty"):
         plan(empty, tmp_path / "task.json")
+
+
+def test_what_dataset_json_says_and_is_not_followed_is_told(tmp_path: Path) -> None:
+    data = layouts.nnunet(tmp_path / "data")
+    content = json.loads((data / "dataset.json").read_text())
+    content["numTraining"] = 60
+    content["channel_names"] = dict.fromkeys(content["channel_names"], "noNorm")
+    (data / "dataset.json").write_text(json.dumps(content))
+    (data / "splits_final.json").write_text("[]")
+    told = planned(data)["notes"]["data"]
+    for words in ("numTraining 60", "asks for a normalisation", "splits_final.json is not followed"):
+        assert words in told
+
+
+def test_a_label_that_no_case_that_trains_holds_is_warned_of(tmp_path: Path) -> None:
+    data = layouts.decathlon(tmp_path / "data", count=10)
+    (tested, *_) = labelled_datalist(data, "test", folds=5)
+    for file in (data / "labelsTr").iterdir():
+        mask = nibabel.load(file)
+        values = np.asanyarray(mask.dataobj).copy()
+        if file != Path(tested["label"]):
+            values[values == 2] = 1
+        nibabel.save(nibabel.Nifti1Image(values, mask.affine, mask.header), file)
+    assert f"NONE THAT TRAINS HOLDS cavity ({tested['case']} does)" in planned(data)["notes"]["folds"]

@@ -5,6 +5,7 @@ import pytest
 from mcanet.scripts.study import LoadStudyd, RefusedError, find_cases
 from monai.data import DataLoader, Dataset, decollate_batch
 from monai.transforms import Compose, Orientationd
+from PIL import Image
 
 from .phantom import assert_right, classic, write
 from .test_nifti import ROTATED, save, values
@@ -88,3 +89,25 @@ def test_limits_from_a_config(tmp_path):
 def test_wrong_item():
     with pytest.raises(RefusedError, match="expected a Case or a path, received int"):
         LoadStudyd(["image"])({"image": 3})
+
+
+def test_a_picture_that_exif_turns_and_its_mask_does_not_is_refused(tmp_path):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (12, 12, 3), np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    picture.save(tmp_path / "a.png", exif=exif)
+    Image.new("L", (12, 12)).save(tmp_path / "m.png")
+    pair = {"image": tmp_path / "a.png", "label": tmp_path / "m.png"}
+    with pytest.raises(RefusedError, match=r"m\.png and a\.png: EXIF's orientation is 1 and 3"):
+        LoadStudyd(["image", "label"])(pair)
+    Image.new("L", (12, 12)).save(tmp_path / "m.png", exif=exif)
+    assert LoadStudyd(["image", "label"])(pair)["label"].shape == (1, 12, 12)
+
+
+def test_other_channels_than_the_network_takes_are_named(tmp_path):
+    Image.new("L", (12, 12)).save(tmp_path / "g.png")
+    with pytest.raises(
+        RefusedError, match=r"g\.png: it has 1 channels, .* takes 3; save it in colour \(RGB\)"
+    ):
+        LoadStudyd("image", channels=3)({"image": tmp_path / "g.png"})
+    assert LoadStudyd("image", channels=1)({"image": tmp_path / "g.png"})["image"].shape == (1, 12, 12)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from mcanet.scripts.cli import main
+from mcanet.scripts.export import export_bundle
 from mcanet.scripts.networks import MCANet
 from monai.bundle import ConfigParser
 
@@ -99,8 +100,26 @@ def test_a_task_of_bare_settings_says_what_is_not_known(tmp_path: Path) -> None:
         bundle / "models" / "model.pt"
     )  # as ckpt_export wants it
     card = (bundle / "docs" / "README.md").read_text()
-    assert "Not measured." in card
+    assert "\nNot stated: figures of `mcanet evaluate`" in card
     assert "was not stated" in card
+
+
+def test_what_forbids_commercial_use_is_said_of_the_weights_that_it_binds(tmp_path: Path) -> None:
+    task, nuclei = (
+        BUNDLE / "configs" / "tasks" / "skin_lesion.json",
+        BUNDLE / "models" / "tasks" / "nuclei.pt",
+    )
+    bound, free = export_bundle(tmp_path / "bound", task), export_bundle(tmp_path / "free", task, nuclei)
+    words = "may not be used commercially"
+    assert 'license: "other"' in (bound / "README.md").read_text()
+    assert words in (bound / "docs" / "README.md").read_text()
+    assert words in (bound / "docs" / "data_license.txt").read_text()
+    assert "Codella" in (bound / "docs" / "data_license.txt").read_text()
+    assert (bound / "models" / "data_license.txt").read_text() == "CC BY-NC 4.0 (ISIC 2018)\n"
+    assert 'license: "apache-2.0"' in (free / "README.md").read_text()
+    assert words not in (free / "docs" / "README.md").read_text()
+    assert "not stated" in (free / "docs" / "data_license.txt").read_text()
+    assert "0.877" not in (free / "docs" / "README.md").read_text()
 
 
 def test_no_file_holds_a_path_of_this_machine(other: Path, task_file: Path) -> None:

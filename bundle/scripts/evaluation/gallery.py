@@ -16,7 +16,7 @@ from ..results.display import pixels_of, view_of, window_of
 from ..results.nifti import as_labels, replacing, to_array
 from ..study import LoadStudyd
 from ..training import MapLabelsd
-from .summary import FILE
+from .summary import FILE, PICTURES
 
 COUNT = 6
 
@@ -68,7 +68,7 @@ class DrawCases:
             files, last = list(dice), len(dice) - 1
             spread = {last, last - 1, last // 2 + 1, last // 2, 1, 0} & set(range(len(files)))
             typical = [files[place] for place in sorted(spread, reverse=True)]
-            for name, chosen in (("worst.png", files[:COUNT]), ("cases.png", typical)):
+            for name, chosen in zip(PICTURES, (files[:COUNT], typical), strict=True):
                 rows = (
                     (_words(file, dice[file]), self.read(self.data[file])) for file in chosen
                 )  # one at a time

@@ -14,6 +14,7 @@ from monai.bundle import ConfigParser
 
 from .. import BUNDLE_ROOT
 from ..inference import open_network
+from ..networks import hand_on_license, license_of, tell_license
 from ..plain_exit import plain_exit
 from ..results.staging import staged
 from ..training.parts import write_hashed_parts
@@ -21,6 +22,8 @@ from ..verify import write_list
 from .configs import CONFIGS, WORKFLOWS, flat_config, task_settings
 from .metadata import task_metadata
 from .model_card import hub_card, model_card
+
+OF_WEIGHTS = ("data_source", "data_license", "eval_metrics")
 
 
 @plain_exit("cannot export the task")
@@ -48,14 +51,18 @@ def export_bundle(
     configs = {workflow: flat_config(workflow, task_file) for workflow in WORKFLOWS}
     metadata = task_metadata(configs["inference"], task_file)
     weights = ckpt_path or _weights(task_file)
+    if ckpt_path is not None and _is_ours(task_file):  # what it says of its own weights holds for no others
+        metadata = {key: value for key, value in metadata.items() if key not in OF_WEIGHTS}
     network = _network(configs["inference"], weights)
     output_dir.parent.mkdir(parents=True, exist_ok=True)
+    tell_license(weights)
     with staged(output_dir) as folder:
         _write_configs(folder / "configs", {**configs, "metadata": metadata})
         (folder / "models").mkdir()
         torch.save(network.state_dict(), folder / "models" / "model.pt")
         write_hashed_parts(weights, folder / "models")
-        _write_docs(folder, metadata, configs, task_file)
+        hand_on_license(weights, folder / "models")
+        _write_docs(folder, metadata, configs, task_file, license_of(weights))
         shutil.copyfile(BUNDLE_ROOT / "LICENSE", folder / "LICENSE")
         shutil.copytree(
             BUNDLE_ROOT / "scripts", folder / "scripts", ignore=shutil.ignore_patterns("__pycache__")
@@ -106,15 +113,46 @@ def _write_configs(folder: Path, written: Mapping[str, Mapping[str, Any]]) -> No
 
 
 def _write_docs(
-    folder: Path, metadata: Mapping[str, Any], configs: Mapping[str, Any], task_file: Path | None
+    folder: Path,
+    metadata: Mapping[str, Any],
+    configs: Mapping[str, Any],
+    task_file: Path | None,
+    forbidding: str,
 ) -> None:
-    """The model card, as the model zoo and as the Hugging Face Hub want it, and the licence of the data."""
+    """The model card, as the model zoo and as the Hugging Face Hub want it, and the licence of the data.
+
+    Args:
+        folder: of the bundle.
+        metadata: of the task.
+        configs: of the task.
+        task_file: None for the default task.
+        forbidding: the licence of the weights' data, if it forbids commercial use.
+    """
     if task_file is None:
         shutil.copytree(BUNDLE_ROOT / "docs", folder / "docs")
     else:
         (folder / "docs").mkdir()
-        (folder / "docs" / "README.md").write_text(model_card(metadata, configs), encoding="utf-8")
-        licence = metadata.get("data_license", "The licence of the training data was not stated.")
-        (folder / "docs" / "data_license.txt").write_text(f"{licence}\n", encoding="utf-8")
+        (folder / "docs" / "README.md").write_text(
+            model_card(metadata, configs, forbidding), encoding="utf-8"
+        )
+        (folder / "docs" / "data_license.txt").write_text(
+            _data_license(metadata, task_file, forbidding), encoding="utf-8"
+        )
     card = (folder / "docs" / "README.md").read_text(encoding="utf-8")
-    (folder / "README.md").write_text(hub_card(card, metadata), encoding="utf-8")
+    (folder / "README.md").write_text(hub_card(card, metadata, forbidding), encoding="utf-8")
+
+
+def _is_ours(task_file: Path | None) -> bool:
+    """Whether a task is one of this bundle's, beside the default one."""
+    return task_file is not None and task_file.parent == CONFIGS / "tasks"
+
+
+def _data_license(metadata: Mapping[str, Any], task_file: Path, forbidding: str) -> str:
+    """What this bundle says of its own task's data, or what the task's metadata does."""
+    weights = f"models/tasks/{task_file.stem}.pt"
+    for block in (BUNDLE_ROOT / "docs" / "data_license.txt").read_text(encoding="utf-8").split("\n\n"):
+        if _is_ours(task_file) and "data_license" in metadata and block.startswith(weights):
+            return block.replace(weights, "models/model.pt").strip() + "\n"
+    stated = metadata.get("data_license", "The licence of the training data was not stated.")
+    used = f"These weights may not be used commercially, their training data are {forbidding}\n"
+    return f"{stated}\n" + (used if forbidding else "")

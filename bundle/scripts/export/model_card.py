@@ -11,12 +11,13 @@ from .. import BUNDLE_ROOT
 _TEMPLATE = Path(__file__).with_name("model_card.md")
 
 
-def model_card(metadata: Mapping[str, Any], configs: Mapping[str, Any]) -> str:
+def model_card(metadata: Mapping[str, Any], configs: Mapping[str, Any], forbidding: str = "") -> str:
     """The card of a task that is not the default one, from what its metadata and its settings say.
 
     Args:
         metadata: see :func:`task_metadata`.
         configs: "train" and "inference", see :func:`flat_config`.
+        forbidding: the licence of the weights' data, if it forbids commercial use.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -30,18 +31,22 @@ def model_card(metadata: Mapping[str, Any], configs: Mapping[str, Any]) -> str:
         pred=metadata["network_data_format"]["outputs"]["pred"],
         train=configs["train"],
         inference=configs["inference"],
+        forbidding=forbidding,
         commands=_section(own, "Commands").replace("Task04_Hippocampus", "DATA"),
     )
 
 
-def hub_card(card: str, metadata: Mapping[str, Any]) -> str:
+def hub_card(card: str, metadata: Mapping[str, Any], forbidding: str = "") -> str:
     """A model card under the front matter that the Hugging Face Hub reads.
 
     Source: https://huggingface.co/docs/hub/model-cards
     """
     modality = metadata["network_data_format"]["inputs"]["image"].get("modality", "")
+    own = {"license": "apache-2.0"}
+    if forbidding:
+        own = {"license": "other", "license_name": "non-commercial", "license_link": "docs/data_license.txt"}
     matter = {
-        "license": "apache-2.0",
+        **own,
         "library_name": "monai",
         "pipeline_tag": "image-segmentation",
         "tags": ["monai", "medical", "mcanet", *modality.lower().replace(",", "").split()],

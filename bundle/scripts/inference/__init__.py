@@ -9,7 +9,7 @@ from .evaluator import CaseEvaluator, SaveResults
 from .intensity import at_once, by_slice
 from .layout import LayOut
 from .slicewise import SlicewiseInferer
-from .start import may_store, open_input, open_manifest, open_network, provenance, tell_license
+from .start import may_store, open_input, open_manifest, open_network, provenance
 
 __all__ = [
     "CaseEvaluator",

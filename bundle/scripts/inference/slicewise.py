@@ -17,7 +17,7 @@ from .intensity import Normalise
 Network = Callable[..., torch.Tensor]
 Place = tuple[slice, slice, slice]  # of channels, rows, columns
 _BATCH_PIXELS = 2**16  # of a slice, up to which a batch is full
-_TILE = 3072  # pixels along a side, above which a picture is segmented in tiles
+_TILE = 2048  # pixels along a side, above which a picture is segmented in tiles
 _MARGIN = 128  # the network's pixels around a tile, seen and not kept
 
 
@@ -33,7 +33,7 @@ class SlicewiseInferer(Inferer):
 
     Each slice is resized to the network's in-plane spacing, run, its logits resized back to the volume's own
     grid. With one plane and no flips only a batch of slices is ever held as logits, and of a picture of more
-    than 3072 x 3072 pixels one of its overlapping tiles; several passes are averaged as probabilities, which
+    than 2048 x 2048 pixels one of its overlapping tiles; several passes are averaged as probabilities, which
     holds classes × voxels in float32.
 
     Args:

@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,6 @@ from ..networks.weights_file import paths_of
 from ..plain_exit import plain_exit
 from ..results import Manifest
 from ..study import Archive, Found, Limits, find_cases, is_address
-
-logger = logging.getLogger(__name__)
 
 
 def open_input(
@@ -96,12 +93,6 @@ def open_manifest(
         common = (str(dataset_dir), provenance.get("model_sha256"), provenance.get("settings_sha256"))
         run = hashlib.sha256(repr(common).encode()).hexdigest()[:16] if started_together() else ""
         return Manifest(str(output_dir), provenance, run)
-
-
-def tell_license(data_license: str | None) -> None:
-    """Say before a run what the licence of the training data forbids; None: nothing."""
-    if data_license is not None:
-        logger.warning("these weights may not be used commercially, their training data are %s", data_license)
 
 
 def open_network(network: nn.Module, ckpt_path: str | Path | Sequence[str | Path]) -> nn.Module:

@@ -1,5 +1,6 @@
 """The network: nothing here knows of files other than weights."""
 
+from .data_license import hand_on_license, license_of, tell_license
 from .ensemble import Ensemble
 from .fuse import fuse
 from .mcanet import VARIANTS, MCANet
@@ -11,7 +12,10 @@ __all__ = [
     "MCANet",
     "convert_mmseg_state_dict",
     "fuse",
+    "hand_on_license",
+    "license_of",
     "load_pretrained",
     "load_weights",
     "start_from",
+    "tell_license",
 ]

@@ -35,6 +35,12 @@ def paths_of(ckpt_path: str | Path | Sequence[str | Path]) -> list[str | Path]:
     return [ckpt_path] if isinstance(ckpt_path, str | Path) else list(ckpt_path)
 
 
+def beside(path: str | Path, name: str) -> Path:
+    """The file that says something of weights: ``polyp.<name>`` of ``polyp.pt``, or ``<name>`` of all in the folder."""
+    own = Path(path).with_suffix(f".{name}")
+    return own if own.is_file() else own.with_name(name)
+
+
 def _damaged(archive: zipfile.ZipFile) -> str | None:
     """The first part whose content is not what was written."""
     try:

@@ -183,11 +183,25 @@ def caching(facts: Sequence[Facts], memory: int) -> dict[str, Choice]:
 
 
 def _sided(names: Sequence[str]) -> list[str]:
-    """Labels of one side of the body, by their names: left or right, or L and R where there are both."""
+    """Labels of one side of the body, by their names: left or right, or L and R, as word or letter, where both are."""
     words = [{word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)} for name in names]
-    pairs = [both for both in ({"l", "r"}, {"lh", "rh"}) if both <= set().union(*words)]
-    one_sided = {"left", "right"}.union(*pairs)
-    return [name for name, each in zip(names, words, strict=True) if each & one_sided]
+    both = (
+        {"l", "r"},
+        {"lh", "rh"},
+        {"sin", "dex"},
+        {"sin", "dext"},
+        {"sinister", "dexter"},
+        {"sinistra", "dextra"},
+    )
+    one_sided = {"left", "right"}.union(*(pair for pair in both if pair <= set().union(*words)))
+    found = [name for name, each in zip(names, words, strict=True) if each & one_sided]
+    return found or [name for name in names if any(_but_for_l_and_r(name, other) for other in names)]
+
+
+def _but_for_l_and_r(one: str, other: str) -> bool:
+    """Whether two names differ in one letter, which is L in one and R in the other (Lhippo and Rhippo)."""
+    unlike = [{a, b} for a, b in zip(one.lower(), other.lower(), strict=False) if a != b]
+    return len(one) == len(other) and unlike == [{"l", "r"}]
 
 
 def drawing(facts: Sequence[Facts], names: Sequence[str]) -> dict[str, Choice]:
@@ -201,7 +215,7 @@ def drawing(facts: Sequence[Facts], names: Sequence[str]) -> dict[str, Choice]:
     turn = (
         Choice(0.5, "pictures are flipped and turned") if pictures else Choice(0.0, "patients lie one way up")
     )
-    mirror = Choice(0.5, "half of the draws are mirrored")
+    mirror = Choice(0.5, "half of the draws are mirrored, for no label's name says left or right")
     if sides:
         mirror = Choice(0.0, f"left and right differ: {sides[0]!r}")
         turn = Choice(0.0, mirror.reason) if pictures else turn

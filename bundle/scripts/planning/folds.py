@@ -12,8 +12,8 @@ FEWEST_PATIENTS = 5
 FOLDS = 5
 
 
-def folds(cases: Sequence[str], labelled: Collection[str]) -> tuple[dict[str, Choice], int]:
-    """The settings, and how many cases train.
+def folds(cases: Sequence[str], labelled: Collection[str]) -> tuple[dict[str, Choice], set[str]]:
+    """The settings, and the cases that train.
 
     Args:
         cases: names.
@@ -44,4 +44,4 @@ def folds(cases: Sequence[str], labelled: Collection[str]) -> tuple[dict[str, Ch
         "case_groups": group,
         "folds": Choice(number, words),
         "fold": Choice(fold, "that validates; others with --fold"),
-    }, sizes["training"]
+    }, {case for case, name in zip(cases, patients, strict=True) if name in parts["training"]}

@@ -141,6 +141,7 @@ def settings(
     memory = psutil.virtual_memory().available
     labelled = {one.case for one in facts if one.extent}
     split, training = folds([pair.case for pair in layout.pairs], labelled)
+    split["folds"] = Choice(split["folds"].value, split["folds"].reason + untrained(classes, facts, training))
     view = choose.viewing(facts, len(classes.names) + 1)
     pictures = len(facts[0].shape) == 2
     grid = choose.picture_grid(facts) if pictures else choose.volume_grid(facts, view["planes"].value)
@@ -163,13 +164,25 @@ def settings(
         **view,
         **grid,
         **choose.batches(
-            facts, grid["roi_size"].value, grid["spacing"].value, training, device_memory(memory)
+            facts, grid["roi_size"].value, grid["spacing"].value, len(training), device_memory(memory)
         ),
         **choose.caching(facts, memory),
         **choose.drawing(facts, classes.names),
         **split,
         **fitness(facts, ct, view["planes"].value),
     }
+
+
+def untrained(classes: Classes, facts: list[Facts], training: set[str]) -> str:
+    """A warning of labels that no case that trains holds, though others do."""
+    warnings = []
+    for i, name in enumerate(classes.names):
+        holding = [one.case for one in facts if one.voxels[i + 1]]
+        if holding and not training & {*holding}:
+            warnings.append(
+                f"; NONE THAT TRAINS HOLDS {name} ({shown(', '.join(holding))} does): label more cases"
+            )
+    return "".join(warnings)
 
 
 def numbering(classes: Classes) -> str:
@@ -188,7 +201,7 @@ def summary(layout: Layout, classes: Classes, facts: list[Facts]) -> str:
     """The data set in a sentence."""
     empty = sum(not one.extent for one in facts)
     absent = [name for i, name in enumerate(classes.names) if not any(one.voxels[i + 1] for one in facts)]
-    parts = [f"{len(facts)} labelled cases in the layout {layout.name}"]
+    parts = [f"{len(facts)} labelled cases in the layout {layout.name}", *layout.remarks]
     parts += [f"{empty} masks are empty"] if empty else []
     parts += [f"no mask holds {', '.join(absent)}"] if absent else []
     return "; ".join(parts)

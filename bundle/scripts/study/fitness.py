@@ -15,7 +15,7 @@ RULES = (
 )  # fmt: skip
 FAR_SPACING = 2.5
 FAR_FIELD = 1.5
-FAR_SIZE = 4.0
+FAR_SIZE = 1.5
 HOUNSFIELD_MINIMUM = -500
 THICK = 1.2  # times the next spacing, from which one axis is that of the slices
 AXES = ("left to right", "back to front", "foot to head")
@@ -77,6 +77,20 @@ def judge(image: MetaTensor, rules: Mapping[str, Any], mode: Mode = "refuse") ->
     return nonsense + warnings
 
 
+def check_channels(image: MetaTensor, channels: int | None) -> None:
+    """Compares an image's channels with those that a network takes, None: any number.
+
+    Raises:
+        RefusedError: they differ, and no answer is possible.
+    """
+    if channels not in (None, len(image)):
+        advice = "save it in colour (RGB)" if (len(image), channels) == (1, 3) else "take another task"
+        raise RefusedError(
+            f"{image.meta.get('filename_or_obj', 'image')}: it has {len(image)} channels, but the task's network takes "
+            f"{channels}; {advice}"
+        )
+
+
 def _kind(image: MetaTensor, rules: Mapping[str, Any]) -> list[str]:
     """What the image is, against what the task takes."""
     dims, channels = image.ndim - 1, image.shape[0]
@@ -89,7 +103,9 @@ def _kind(image: MetaTensor, rules: Mapping[str, Any]) -> list[str]:
         problems.append(f"it has {dims} spatial dimensions, but the task expects {rules['spatial_dims']}")
     if "channels" in rules and channels != rules["channels"]:
         problems.append(f"it has {channels} channels ({colour}), but the task expects {rules['channels']}")
-    return [f"{problem}; choose another task" for problem in problems]
+    grey = kind == "picture" and (channels, rules.get("channels")) == (1, 3)
+    advice = "save it in colour (RGB), or choose another task" if grey else "choose another task"
+    return [f"{problem}; {advice}" for problem in problems]
 
 
 def _modality(image: MetaTensor, rules: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Whether two images lie on one grid."""
+"""Whether two images lie on one grid, and a picture as its mask does."""
 
 import numpy as np
 from monai.data import MetaTensor
@@ -27,4 +27,18 @@ def check_same_grid(first: MetaTensor, other: MetaTensor) -> None:
     if apart > max(0.1 * spacing, 0.02):
         raise RefusedError(
             f"{names}: their affines lie {apart:.4g} mm apart; resample one to the other's grid"
+        )
+
+
+def check_turned_alike(image: MetaTensor, mask: MetaTensor) -> None:
+    """Compare what EXIF says of a picture and its mask, for whoever drew the mask may not have seen the picture turned.
+
+    Raises:
+        RefusedError: it turns one of them otherwise.
+    """
+    turns = [one.meta.get("exif_orientation", 1) for one in (image, mask)]
+    if turns[0] != turns[1]:
+        raise RefusedError(
+            f"{mask.meta['filename_or_obj']} and {image.meta['filename_or_obj']}: EXIF's orientation is {turns[1]} and "
+            f"{turns[0]}, so that one of them may lie turned; save the picture as its mask lies, without the tag"
         )

@@ -32,11 +32,13 @@ class PictureHeader:
         shape: width and height as one sees the picture.
         grey: whether it has one channel.
         pages: pages to be split; 1 where the file is one picture.
+        orientation: EXIF's, 1 where the stored pixels are upright; they are turned by it.
     """
 
     shape: tuple[int, int]
     grey: bool
     pages: int
+    orientation: int
     warnings: tuple[str, ...]
 
 
@@ -84,7 +86,8 @@ def _check(image: Image.Image, file: Path, name: str, limits: Limits, split_page
         )
     grey = image.mode in _GREY
     limits.check_voxels((1 if grey else 3, *image.size), name)
-    return PictureHeader(_upright_size(image), grey, pages, tuple(_warnings(image, file, name)))
+    size, orientation = _upright(image)
+    return PictureHeader(size, grey, pages, orientation, tuple(_warnings(image, file, name)))
 
 
 def _count_pages(image: Image.Image) -> int:
@@ -104,13 +107,13 @@ def _count_pages(image: Image.Image) -> int:
     return pages
 
 
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height once EXIF's orientation is applied; Pillow applies a TIFF's itself."""
+def _upright(image: Image.Image) -> tuple[tuple[int, int], int]:
+    """Width and height once EXIF's orientation is applied, and the orientation; Pillow applies a TIFF's itself."""
     width, height = image.size
-    if image.format == "TIFF":
-        return width, height
     exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
-    return (height, width) if exif.get(_ORIENTATION) in _TURNED else (width, height)
+    orientation = exif.get(_ORIENTATION, 1)
+    turned = orientation in _TURNED and image.format != "TIFF"
+    return (height, width) if turned else (width, height), orientation if orientation in range(1, 9) else 1
 
 
 def _warnings(image: Image.Image, file: Path, name: str) -> list[str]:
@@ -138,7 +141,7 @@ def _warnings(image: Image.Image, file: Path, name: str) -> list[str]:
     return found
 
 
-def read_picture(case: Case, limits: Limits) -> tuple[np.ndarray, list[str]]:
+def read_picture(case: Case, limits: Limits) -> tuple[np.ndarray, PictureHeader]:
     """Reads a picture, (C, X, Y): decoded in the worker process, upright, palette and alpha resolved.
 
     Raises:
@@ -154,7 +157,7 @@ def read_picture(case: Case, limits: Limits) -> tuple[np.ndarray, list[str]]:
     ):
         raise RefusedError(f"{name}: decodes to {array.shape}, expected {header.shape[::-1]}; fetch it again")
     array = array.reshape(*array.shape[:2], -1)
-    return _exact(array, name).transpose(2, 1, 0), list(header.warnings)
+    return _exact(array, name).transpose(2, 1, 0), header
 
 
 def _exact(array: np.ndarray, name: str) -> np.ndarray:

@@ -66,7 +66,8 @@ def read_case(case: Case, limits: Limits = DEFAULT_LIMITS) -> MetaTensor:
             array, header, warnings = read_nifti(case, limits)
             affine, meta["sform_code"], meta["flat"] = header.affine, header.code, header.flat
         else:
-            array, warnings = read_picture(case, limits)
+            array, picture = read_picture(case, limits)
+            warnings, meta["exif_orientation"] = [*picture.warnings], picture.orientation
     except RefusedError:
         raise
     except MemoryError:

@@ -11,8 +11,8 @@ from monai.transforms import MapTransform
 
 from .case import Case, RefusedError
 from .find import find_cases
-from .fitness import Mode, check_rules, judge
-from .grid import check_same_grid
+from .fitness import Mode, check_channels, check_rules, judge
+from .grid import check_same_grid, check_turned_alike
 from .limits import Limits
 from .read import Warnings, read_case
 
@@ -25,6 +25,7 @@ class LoadStudyd(MapTransform):
         source_key: where to put what was read under the first key once more, without a copy of the voxels.
         allow_missing_keys: pass over keys that are absent.
         limits: caps on untrusted input, a :class:`Limits` or its arguments.
+        channels: that the first key's image must have; None: any number.
     """
 
     def __init__(
@@ -33,16 +34,18 @@ class LoadStudyd(MapTransform):
         source_key: str | None = None,
         allow_missing_keys: bool = False,
         limits: Limits | Mapping[str, Any] | None = None,
+        channels: int | None = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.source_key = source_key
         self.limits = limits if isinstance(limits, Limits) else Limits(**(limits or {}))
+        self.channels = channels
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Replaces every case by its voxels.
 
         Raises:
-            RefusedError: an input is not fit, or two of them do not lie on one grid.
+            RefusedError: an input is not fit, has other channels, or two of them do not lie on one grid.
         """
         result = dict(data)
         first: MetaTensor | None = None
@@ -51,8 +54,11 @@ class LoadStudyd(MapTransform):
                 image = read_case(self._case(result[key]), self.limits)
                 if first is None:
                     first = image
+                    check_channels(image, self.channels)
                 else:
                     check_same_grid(first, image)
+                    if key == "label":
+                        check_turned_alike(first, image)
             except RefusedError as error:
                 if self.keys == ("image",):
                     raise
@@ -78,6 +84,7 @@ class JudgeFitnessd(MapTransform):
         rules: see :func:`judge`.
         mode: see :func:`judge`.
         allow_missing_keys: pass over keys that are absent.
+        channels: that an image must have whatever the mode; None: any number.
     """
 
     def __init__(
@@ -86,22 +93,25 @@ class JudgeFitnessd(MapTransform):
         rules: Mapping[str, Any],
         mode: Mode = "refuse",
         allow_missing_keys: bool = False,
+        channels: int | None = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         check_rules(rules, mode)
         self.rules = rules
         self.mode = mode
+        self.channels = channels
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Passes the images on as they are.
 
         Raises:
-            RefusedError: see :func:`judge`.
+            RefusedError: see :func:`judge` and :func:`check_channels`.
         """
         result = dict(data)
         for key in self.key_iterator(result):
             image = result[key]
             found = judge(image, self.rules, self.mode)
+            check_channels(image, self.channels)
             image.meta["warnings"] = Warnings([*image.meta.get("warnings", []), *found])
         return result
 

@@ -62,10 +62,12 @@ class MapLabelsd(MapTransform):
         if not known.all():
             strange = plain[~known].unique().tolist()
             more = f" and {len(strange) - SHOWN} more" if len(strange) > SHOWN else ""
+            lossy = more and set(self.table.values()) == {0, 1}
+            advice = ', or {"above": 127} for one label in masks saved with loss' if lossy else ""
             raise RefusedError(
                 f"{mask.meta['filename_or_obj']}: the mask holds {', '.join(f'{v:g}' for v in strange[:SHOWN])}"
                 f"{more}, expected {', '.join(map(str, sorted(self.table)))}; correct the mask, or the values that "
-                "are declared (labels in dataset.json, label_map in a task)"
+                f"are declared (labels in dataset.json, label_map in a task{advice})"
             )
         return MetaTensor(classes, meta=mask.meta)
 

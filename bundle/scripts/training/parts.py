@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..networks.weights_file import paths_of
+from ..networks.weights_file import beside, paths_of
 from ..results.nifti import replacing
 
 FILE = "split.json"
@@ -29,21 +29,21 @@ def write_parts(parts: Parts, ckpt_dir: Path) -> None:
 
 
 def write_hashed_parts(ckpt_path: str | Path, ckpt_dir: Path) -> None:
-    """Pass on the ``split.json`` beside weights, if there is one, to copies of them that others may get.
+    """Hand on the ``split.json`` beside weights, if there is one, to copies of them that others may get.
 
     Its names, which may be patients', go as hashes: whoever has a case can tell whether it is among them.
 
     Raises:
         ValueError: it is damaged.
     """
-    if (Path(ckpt_path).parent / FILE).is_file():
+    if beside(ckpt_path, FILE).is_file():
         parts = read_parts(ckpt_path)
         write_parts({part: sorted(map(_hash, names)) for part, names in parts.items()}, ckpt_dir)
 
 
 def _hash(case: str) -> str:
     """What stands for a case's name; of a hash, itself."""
-    return case if case.startswith(HASHED) else HASHED + hashlib.sha256(case.encode()).hexdigest()
+    return case if case.startswith(HASHED) else HASHED + hashlib.sha256(case.encode()).hexdigest()[:16]
 
 
 def read_parts(
@@ -60,7 +60,7 @@ def read_parts(
     """
     found: dict[str, set[str]] = {"training": set(), "validation": set()}
     behind = {_hash(case): case for case in cases}
-    for file in {Path(path).parent / FILE for path in paths_of(ckpt_path)}:
+    for file in {beside(path, FILE) for path in paths_of(ckpt_path)}:
         if file.is_file():
             try:
                 content = json.loads(file.read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mcanet.scripts.networks import tell_license
 from mcanet.scripts.results import label_table
 from mcanet.scripts.results.nifti import as_labels
 from monai.data import MetaTensor
@@ -35,6 +36,7 @@ class Infer(BundleInferTask):
         super().__init__(str(folder), conf, load_strict=True, add_post_restore=False, **settings)
         if not self.valid:
             raise SystemExit(f"{folder}: cannot be served without models/model.pt; train the task first")
+        tell_license(folder / "models" / "model.pt")
         table = label_table(self.bundle_config["labels"])
         self.labels = {label.name: label.value for label in table}
         self.dimension = self.bundle_config["fitness_rules"].get("spatial_dims", 3)

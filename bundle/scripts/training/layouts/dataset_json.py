@@ -13,6 +13,8 @@ from ...study.channels import CHANNEL
 from ...study.kinds import NIFTI_SUFFIXES, PICTURE_SUFFIXES, stem_of
 from .pair import NOT_READ, Layout, Pair, in_order, same_name, shown, visible
 
+NORMALISATIONS = {"nonorm", "rescale_to_0_1", "rgb_to_0_1"}  # channel names that nnU-Net takes for one
+
 
 def decathlon(root: Path, content: Mapping[str, Any]) -> Layout:
     """Pairs that the list ``training`` names; see :func:`read_layout` for its errors."""
@@ -37,8 +39,15 @@ def decathlon(root: Path, content: Mapping[str, Any]) -> Layout:
     volumes = len(modality) if single and modality and isinstance(modality, dict) else 1
     labels = _names(content, root)
     return Layout(
-        name, in_order(_told_apart(pairs, root)), tuple(problems), labels, _first(modality), volumes
-    )
+        name, in_order(_told_apart(pairs, root)), tuple(problems), labels, _first(modality), volumes,
+        _other_count(content, len(content["training"])),
+    )  # fmt: skip
+
+
+def _other_count(content: Mapping[str, Any], count: int) -> tuple[str, ...]:
+    """A remark where dataset.json counts other cases than there are, as after half of a copy."""
+    told = content.get("numTraining", count)
+    return () if told == count else (f"dataset.json says numTraining {told}: see that all were copied",)
 
 
 def _numbered(image: Path) -> str:
@@ -146,8 +155,20 @@ def nnunet(root: Path, content: Mapping[str, Any]) -> Layout:
             problems.append(f"{case}: {' and '.join(lacking)} is missing")
         else:
             pairs.append(Pair(case, tuple(files[i] for i in range(count)), labels[case]))
-    modality = _first(channels)
-    return Layout("nnU-Net", in_order(pairs), tuple(problems), _names(content, root), modality)
+    names, remarks = _names(content, root), _not_followed(root, content, len(pairs))
+    return Layout("nnU-Net", in_order(pairs), tuple(problems), names, _first(channels), remarks=remarks)
+
+
+def _not_followed(root: Path, content: Mapping[str, Any], count: int) -> tuple[str, ...]:
+    """Remarks on what nnU-Net would do otherwise."""
+    channels = content["channel_names"]
+    names = channels.values() if isinstance(channels, dict) else channels
+    remarks = [*_other_count(content, count)]
+    if {str(name).lower() for name in names} & NORMALISATIONS:
+        remarks.append("channel_names asks for a normalisation; another is chosen here")
+    if (root / "splits_final.json").is_file():
+        remarks.append("splits_final.json is not followed: folds are drawn")
+    return tuple(remarks)
 
 
 def _channels(folder: Path, ending: str, count: int) -> tuple[dict[str, dict[int, Path]], list[str]]:

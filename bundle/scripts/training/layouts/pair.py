@@ -62,6 +62,7 @@ class Layout:
         labels: names by value as ``dataset.json`` declares them, without the background; None: it does not.
         modality: of the first channel, or ``""``.
         volumes: of four-dimensional files, that become channels.
+        remarks: what it says that is not followed, in a few words each.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Layout:
     labels: dict[int, str] | None = field(default=None, hash=False)
     modality: str = ""
     volumes: int = 1
+    remarks: tuple[str, ...] = ()
 
 
 def visible(folder: Path) -> list[Path]:
