@@ -2,6 +2,8 @@
 
 import json
 import re
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from mcanet.scripts.training import (
 from mcanet.scripts.training.datalist import split
 from mcanet.scripts.training.parts import write_hashed_parts, write_parts
 from monai.data import MetaTensor
+from monai.transforms import Compose, Transform
 
 
 def decathlon(folder: Path, names: list[str]) -> Path:
@@ -199,3 +202,19 @@ def test_what_is_not_cached_is_read_once_before_it_is_needed() -> None:
     assert len(open_dataset(items, transform, cache_rate=0.5)) == 2  # a training reads it in its first epoch
     with pytest.raises(SystemExit, match=r"cannot use the data set: broken.nii.gz: damaged"):
         open_dataset(items, transform, cache_rate=0.5, read_all=True)
+
+
+def test_nothing_reads_on_behind_a_refusal() -> None:
+    """A thread that is inside torch while Python ends aborts the process."""
+
+    class Read(Transform):
+        def __call__(self, item: int) -> int:
+            if item == 0:
+                raise RefusedError("broken")
+            time.sleep(0.5)
+            return item
+
+    before = set(threading.enumerate())
+    with pytest.raises(SystemExit, match="broken"):
+        open_dataset(list(range(6)), Compose([Read()]))
+    assert set(threading.enumerate()) <= before

@@ -1,6 +1,7 @@
 """Broken pairs that turn up while a training or evaluation runs, as one sentence."""
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,8 @@ from ignite.engine import Engine, Events
 
 from ..study import RefusedError
 from .draws import SeededDataset
+
+PATIENCE = 60  # seconds, with a thread that reads
 
 
 @contextmanager
@@ -41,6 +44,18 @@ def refusal_in(error: BaseException) -> str | None:
     return None
 
 
+@contextmanager
+def _readers_ended() -> Iterator[None]:
+    """Wait, on an error, for the threads begun meanwhile: one that is inside torch when Python ends aborts the process."""
+    before = set(threading.enumerate())
+    try:
+        yield
+    except BaseException:
+        for thread in set(threading.enumerate()) - before:
+            thread.join(PATIENCE)
+        raise
+
+
 class NameRefused:
     """Ignite handler: a refused pair ends the run with its sentence. Attach it before any StatsHandler."""
 
@@ -69,7 +84,7 @@ def open_dataset(
     Raises:
         SystemExit: a pair is refused while it is read.
     """
-    with plain_refusals():
+    with plain_refusals(), _readers_ended():
         dataset = SeededDataset(data, transform, cache_rate, seed)
         for item in data[dataset.cache_num :] if read_all else ():
             transform(item)
