@@ -43,9 +43,7 @@ class WriteSummary:
 
     def attach(self, engine: Engine) -> None:
         """Attach behind the metrics."""
-        engine.add_event_handler(
-            Events.ITERATION_STARTED(once=1), self._forget_earlier
-        )  # the data can be read
+        engine.add_event_handler(Events.ITERATION_STARTED(once=1), self._forget_earlier)  # a case was read
         engine.add_event_handler(Events.EPOCH_STARTED, lambda: self._files.clear())
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._note_files)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
@@ -56,12 +54,8 @@ class WriteSummary:
         file, predictions = self.output_dir / FILE, self.output_dir.resolve() / "predictions"
         if idist.get_rank() == 0 and file.is_file():
             named = [Path(case["prediction_file"]) for case in read_summary(file)["metric_per_case"]]
-            for name in (
-                "metrics.csv",
-                *map("{}_raw.csv".format, FIGURES),
-                *map("{}_summary.csv".format, FIGURES),
-                *PICTURES,
-            ):
+            tables = [f"{metric}_{kind}.csv" for metric in FIGURES for kind in ("raw", "summary")]
+            for name in ("metrics.csv", *tables, *PICTURES):
                 (self.output_dir / name).unlink(missing_ok=True)
             file.unlink()
             for prediction in named:

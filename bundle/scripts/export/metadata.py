@@ -64,6 +64,7 @@ def _of_task(
         "task": "Segmentation of " + ", ".join(label.name for label in labels),
         "label_classes": "single channel: 0 background, "
         + ", ".join(f"{label.value} {label.name}" for label in labels),
+        "changelog": {own["version"]: "exported"},
         **given,
         "references": own["references"][:REFERENCES_OF_NETWORK] + given.get("references", []),
     }

@@ -1,9 +1,10 @@
-"""What the licence of their training data forbids weights, kept in a file beside them, which training and export hand on."""
+"""Licences of training data that forbid commercial use: in a file beside the weights, handed on by training and export."""
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..plain_exit import plain_exit
 from .weights_file import beside, paths_of
 
 FILE = "data_license.txt"
@@ -28,12 +29,16 @@ def tell_license(ckpt_path: str | Path | Sequence[str | Path] | None) -> None:
         logger.warning("these weights may not be used commercially, their training data are %s", found)
 
 
+@plain_exit("cannot write the licence of the weights")
 def hand_on_license(ckpt_path: str | Path | Sequence[str | Path] | None, ckpt_dir: str | Path) -> None:
     """Let what is made of weights, in another folder, say the same of itself.
 
     Args:
         ckpt_path: what it began with.
         ckpt_dir: where it is saved; what was said there of earlier weights goes.
+
+    Raises:
+        SystemExit: it cannot be written.
     """
     file, found = Path(ckpt_dir) / FILE, license_of(ckpt_path)
     file.unlink(missing_ok=True)
