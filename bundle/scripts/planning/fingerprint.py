@@ -73,7 +73,9 @@ def facts_of(pair: Pair, classes: Classes, limits: Limits) -> Facts:
     blank = np.ptp(flat, axis=1) == 0
     if blank.all() or (blank.any() and kind != "picture"):  # a picture may leave a colour out
         name = Path(item["image"].meta["filename_or_obj"]).name
-        raise RefusedError(f"{name}: every voxel of a channel is {flat[blank.argmax(), 0]:g}")
+        raise RefusedError(
+            f"{name}: every voxel of a channel is {flat[blank.argmax(), 0]:g}; export it again, or take the case out"
+        )
     labelled = flat[:, label.reshape(-1) > 0]
     step = max(1, labelled.shape[1] // SAMPLE)
     extent, in_one_piece, objects = _shapes(label)

@@ -230,7 +230,8 @@ def _check_finite(volume: np.ndarray, header: NiftiHeader, limits: Limits, warni
         return
     if limits.fill_nonfinite is None:
         raise RefusedError(
-            f"{header.name}: {count} voxels are NaN or infinite; clean the file or set fill_nonfinite"
+            f"{header.name}: {count} voxels are NaN or infinite; clean the file, or set fill_nonfinite "
+            "(--limits \"{'fill_nonfinite': 0}\")"
         )
     for part in volume:
         part[~np.isfinite(part)] = limits.fill_nonfinite

@@ -77,7 +77,9 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
     for file in visible(folder):
         known = file.name.lower().endswith((*NIFTI_SUFFIXES, *PICTURE_SUFFIXES))
         if file.is_dir() and any(file.iterdir()):
-            problems.append(f"{shown(file)}: a folder; put its files into {folder.name} itself")
+            problems.append(
+                f"{shown(file)}: a folder; put its files into {folder.name} itself, each under its own name"
+            )
         elif file.name.lower().endswith(NOT_READ):
             problems.append(f"{shown(file)}: this format is not read; convert it to PNG or NIfTI")
         elif known and file.is_file():
