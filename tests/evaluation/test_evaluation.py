@@ -218,12 +218,12 @@ def test_an_earlier_evaluation_makes_way(tmp_path: Path) -> None:
     whole = {file: file.read_bytes() for file in (files[0], files[-1])}
     before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
     files[0].write_bytes(b"broken")
-    with pytest.raises(SystemExit, match="the content is not gzip"):
+    with pytest.raises(SystemExit, match=f"image {files[0].name}: the content is not gzip"):
         evaluate(data, out)
     assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
     files[0].write_bytes(whole[files[0]])
     files[-1].write_bytes(b"broken")
-    with pytest.raises(SystemExit, match="the content is not gzip"):
+    with pytest.raises(SystemExit, match=f"image {files[-1].name}: the content is not gzip"):
         evaluate(data, out)
     assert not {"summary.json", "mean_dice_raw.csv", "worst.png"} & {file.name for file in out.iterdir()}
     files[-1].write_bytes(whole[files[-1]])

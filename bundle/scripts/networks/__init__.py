@@ -1,4 +1,4 @@
-"""The network: nothing here knows of files other than weights."""
+"""The network: nothing here knows of files other than weights, and the licence beside them."""
 
 from .data_license import hand_on_license, license_of, tell_license
 from .ensemble import Ensemble
