@@ -4,6 +4,7 @@ A volume is (C, X, Y, Z). A slice across ``axis`` keeps the other two axes in th
 ``context`` neighbours on each side as further channels, the edge slices repeated.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -50,19 +51,43 @@ def in_plane(values: Sequence[float], axis: int) -> tuple[float, float]:
     return first, second
 
 
-def network_size(size: Sequence[int], spacing: Sequence[float], target: float | None) -> tuple[int, int]:
-    """(H, W) of a slice at the network's in-plane spacing.
+def network_size(
+    size: Sequence[int],
+    spacing: Sequence[float],
+    target: float | None,
+    spatial_size: Sequence[int] | None = None,
+) -> tuple[int, int]:
+    """(H, W) at which the network sees a slice.
 
     Args:
         size: (H, W) of the slice on its own grid.
         spacing: its two spacings in mm.
         target: the network's in-plane spacing in mm; None keeps the slice's own grid.
+        spatial_size: (H, W) that every slice is squashed to; None goes by the spacing.
     """
+    if spatial_size is not None:
+        return spatial_size[0], spatial_size[1]
     height, width = (
         n if target is None or abs(mm / target - 1) <= SPACING_TOLERANCE else max(1, round(n * mm / target))
         for n, mm in zip(size, spacing, strict=True)
     )
     return height, width
+
+
+def check_sizes(
+    spacing: float | None, roi_size: Sequence[int] | None, spatial_size: Sequence[int] | None
+) -> None:
+    """Raise ValueError for what says how the network sees slices, and cannot."""
+    if spacing is not None and (type(spacing) not in (int, float) or not 0 < spacing < math.inf):
+        raise ValueError(f"spacing must be a number of mm above 0, or null, got {spacing!r}")
+    for name, size in (("roi_size", roi_size), ("spatial_size", spatial_size)):
+        if size is not None and (isinstance(size, int) or [*map(type, size)] != [int, int] or min(size) < 1):
+            raise ValueError(f"{name} must be two whole numbers, or null, got {size!r}")
+    if spacing is not None and spatial_size is not None:
+        raise ValueError(
+            f"slices go by their spacing or to one spatial_size, not both: got spacing {spacing!r} and spatial_size "
+            f"{list(spatial_size)!r}; set one of them to null"
+        )
 
 
 def resize(slices: torch.Tensor, size: Sequence[int], mode: str = "bilinear") -> torch.Tensor:

@@ -188,6 +188,24 @@ def test_a_task_file_with_a_slip_is_named_and_one_with_values_of_its_own_taken(
     assert "Traceback" not in run.stderr
 
 
+def test_a_lesion_is_found_in_a_picture_of_any_size(tmp_path: Path) -> None:
+    skin = np.random.default_rng(0).normal((205, 165, 150), 6, (256, 256, 3))
+    rows, columns = np.mgrid[:256, :256]
+    skin[((rows - 120) / 40) ** 2 + ((columns - 150) / 60) ** 2 < 1] -= 90
+    picture = Image.fromarray(skin.clip(0, 255).astype(np.uint8))
+    (tmp_path / "pictures").mkdir()
+    for name, size in {"as_trained": (256, 256), "as_taken": (1536, 1024)}.items():
+        picture.resize(size, Image.Resampling.BICUBIC).save(tmp_path / "pictures" / f"{name}.png")
+    run = mcanet("segment", "pictures", "out", "--task", "skin_lesion", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    trained, taken = (
+        Image.open(tmp_path / "out" / name / "segmentation.png") for name in ("as_trained", "as_taken")
+    )
+    assert taken.size == (1536, 1024)
+    ours, theirs = np.asarray(trained) > 0, np.asarray(taken.resize((256, 256), Image.Resampling.NEAREST)) > 0
+    assert 2 * (ours & theirs).sum() > 0.97 * (ours.sum() + theirs.sum()) > 0
+
+
 def test_the_log_is_json_where_that_is_asked_for(tmp_path: Path) -> None:
     hippocampi.decathlon(tmp_path / "in", 1)
     (tmp_path / "in" / "imagesTr" / "broken.nii.gz").write_bytes(b"no image")

@@ -84,6 +84,20 @@ def test_slices_run_at_the_spacing_of_the_network_and_come_back() -> None:
     assert not off[:, :, :, 17:].any()
 
 
+def test_slices_of_any_size_are_squashed_to_one_and_come_back() -> None:
+    for size in ((48, 20), (2100, 2000)):  # the second would go tile by tile, each squashed for itself
+        picture = torch.full((1, 1, *size), -1.0)
+        picture[:, :, size[0] // 2 :] = 1
+        network = Sign(1)
+        labels = SlicewiseInferer(spatial_size=(32, 40), roi_size=(32, 40))(picture, network)
+        assert network.sizes == {(1, 1, 32, 40)}
+        assert (labels != (picture > 0)).float().mean() <= 0.05
+    with pytest.raises(
+        ValueError, match="not both: got spacing 2 and spatial_size \\[32, 40\\]; set one of them"
+    ):
+        SlicewiseInferer(spacing=2, spatial_size=(32, 40))
+
+
 def test_slices_smaller_than_the_roi_are_padded_and_larger_ones_go_in_windows() -> None:
     for size, seen in (((20, 30), {(2, 1, 32, 32)}), ((40, 33), {(2, 1, 32, 32)})):
         network = Sign(1)

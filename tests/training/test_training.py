@@ -171,6 +171,13 @@ def test_slices_are_drawn_at_the_spacing_asked_for() -> None:
     assert picture["image"].shape == (3, 9, 7)
 
 
+def test_slices_are_drawn_squashed_to_one_size() -> None:
+    image = torch.randn(3, 60, 20)
+    (sample,) = RandSliceSamplesd(spatial_size=(32, 40))({"image": image, "label": (image[:1] > 0).float()})
+    assert sample["image"].shape == (3, 32, 40)
+    assert sample["label"].shape == (1, 32, 40)
+
+
 def test_parameter_groups_spare_vectors_from_decay_and_hasten_the_decoder() -> None:
     network = MCANet()
     groups = parameter_groups(network, learning_rate=1.0, weight_decay=0.5, head_multiplier=10.0)

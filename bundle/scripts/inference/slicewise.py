@@ -1,6 +1,5 @@
 """The slice-wise inferer: a 2D network over volumes and pictures, eight-bit labels out."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -11,7 +10,7 @@ import torch.nn.functional as F
 from monai.data import MetaTensor
 from monai.inferers import Inferer, sliding_window_inference
 
-from ..slices import in_plane, network_size, resize, spacing_of, with_context
+from ..slices import check_sizes, in_plane, network_size, resize, spacing_of, with_context
 from .intensity import Normalise
 
 Network = Callable[..., torch.Tensor]
@@ -42,6 +41,7 @@ class SlicewiseInferer(Inferer):
         spacing: in-plane spacing in mm that the network was trained at; None keeps each slice's own grid.
         roi_size: (H, W) that the network was trained on: smaller slices are padded to it with zeros, larger
             ones go through overlapping windows of it. None gives the network whole slices.
+        spatial_size: (H, W) that every slice is squashed to, whatever its own size; then ``spacing`` is None.
         overlap: of the windows, as a fraction of ``roi_size``.
         sw_batch_size: slices (or windows) in a batch; fewer of slices of more than 256 x 256.
         flips: further passes on the volume flipped along these spatial axes, e.g. ``[[0]]``.
@@ -61,6 +61,7 @@ class SlicewiseInferer(Inferer):
         sw_batch_size: int = 16,
         flips: Sequence[Sequence[int]] = (),
         intensity: Callable[[torch.Tensor], Normalise] | None = None,
+        spatial_size: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         if isinstance(planes, int) or not planes or not set(planes) <= {0, 1, 2}:
@@ -69,16 +70,14 @@ class SlicewiseInferer(Inferer):
             raise ValueError(
                 f"context must be at least 0 and sw_batch_size at least 1, got {context!r}, {sw_batch_size!r}"
             )
-        if spacing is not None and (type(spacing) not in (int, float) or not 0 < spacing < math.inf):
-            raise ValueError(f"spacing must be a number of mm above 0, or null, got {spacing!r}")
-        if roi_size is not None and (isinstance(roi_size, int) or [*map(type, roi_size)] != [int, int]):
-            raise ValueError(f"roi_size must be two whole numbers, or null, got {roi_size!r}")
+        check_sizes(spacing, roi_size, spatial_size)
         if not all(isinstance(flip, Sequence) and {*flip} <= {0, 1, 2} for flip in flips):
             raise ValueError(f"flips must be lists of the axes 0, 1 and 2, such as [[0]], got {flips!r}")
         self.planes = tuple(planes)
         self.context = context
         self.spacing = spacing
         self.roi_size = None if roi_size is None else tuple(roi_size)
+        self.spatial_size = None if spatial_size is None else tuple(spatial_size)
         self.overlap = overlap
         self.sw_batch_size = sw_batch_size
         self.flips = ((), *(tuple(flip) for flip in flips))
@@ -103,7 +102,7 @@ class SlicewiseInferer(Inferer):
     def _labels(self, volume: torch.Tensor, spacing: Sequence[float], network: Network) -> torch.Tensor:
         """Labels (1, X, Y, Z) of one volume (C, X, Y, Z), of large pictures tile by tile."""
         normalise = self.intensity(volume) if self.intensity else _as_it_is
-        if volume.shape[-1] > 1 or volume[0].numel() <= _TILE**2:
+        if volume.shape[-1] > 1 or volume[0].numel() <= _TILE**2 or self.spatial_size:
             return self._segment(_Volume(volume, spacing, normalise), network)
         labels = torch.empty((1, *volume.shape[1:]), dtype=torch.uint8, device=volume.device)
         for seen, kept, place in tiles(volume.shape[1:3], round(_MARGIN * (self.spacing or 1))):
@@ -145,7 +144,7 @@ class SlicewiseInferer(Inferer):
         voxels = volume.voxels
         depth = voxels.shape[1 + axis]
         own = [n for i, n in enumerate(voxels.shape[1:]) if i != axis]
-        size = network_size(own, in_plane(volume.spacing, axis), self.spacing)
+        size = network_size(own, in_plane(volume.spacing, axis), self.spacing, self.spatial_size)
         batch = max(1, min(self.sw_batch_size, self.sw_batch_size * _BATCH_PIXELS // (own[0] * own[1])))
         for start in range(0, depth, batch):
             indices = torch.arange(start, min(start + batch, depth))

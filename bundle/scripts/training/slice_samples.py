@@ -9,7 +9,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Randomizable
 
-from ..slices import in_plane, network_size, resize, spacing_of, with_context
+from ..slices import check_sizes, in_plane, network_size, resize, spacing_of, with_context
 
 MARGIN = 1.5  # of a crop over roi_size, for what a rotation turns in
 JITTER = 0.25  # how far off the crop's centre a labelled voxel may lie, as a share of roi_size
@@ -27,6 +27,7 @@ class RandSliceSamplesd(Randomizable, MapTransform):
         foreground: chance that a draw is centred on a label, each one that the volume has as likely as the next.
         roi_size: (H, W) of the patches to be cropped from the slices' centres: a slice comes as a window that
             is half as large again, padded with zeros. None gives whole slices.
+        spatial_size: (H, W) that every slice is squashed to; then ``spacing`` is None.
 
     A call gives a list of dictionaries with the image's slice ((2 · context + 1) · C, H, W) and the label's (1, H, W).
     """
@@ -40,8 +41,10 @@ class RandSliceSamplesd(Randomizable, MapTransform):
         num_samples: int = 1,
         foreground: float = 0.75,
         roi_size: Sequence[int] | None = None,
+        spatial_size: Sequence[int] | None = None,
     ) -> None:
         MapTransform.__init__(self, keys)
+        check_sizes(spacing, roi_size, spatial_size)
         self.image_key, self.label_key = self.keys
         self.planes = tuple(planes)
         self.context = context
@@ -49,6 +52,7 @@ class RandSliceSamplesd(Randomizable, MapTransform):
         self.num_samples = num_samples
         self.foreground = foreground
         self.roi_size = None if roi_size is None else tuple(roi_size)
+        self.spatial_size = None if spatial_size is None else tuple(spatial_size)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> list[dict[Hashable, MetaTensor]]:
         spacing = spacing_of(data[self.image_key], data[self.image_key].ndim - 1)
@@ -67,7 +71,7 @@ class RandSliceSamplesd(Randomizable, MapTransform):
     ) -> dict[Hashable, MetaTensor]:
         index, centre = self._place(label, axis)
         own = [n for i, n in enumerate(image.shape[1:]) if i != axis]
-        size = network_size(own, in_plane(spacing, axis), self.spacing)
+        size = network_size(own, in_plane(spacing, axis), self.spacing, self.spatial_size)
         slices = resize(with_context(image, axis, index, self.context).float(), size)
         labels = resize(with_context(label, axis, index, 0).float(), size, mode="nearest-exact")
         if self.roi_size is not None:
