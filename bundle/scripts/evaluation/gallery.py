@@ -11,9 +11,10 @@ from ignite.engine import Engine, Events
 from monai.transforms import Compose
 
 from ..plain_exit import plain_exit
+from ..replacing import replacing
 from ..results import Label
 from ..results.display import pixels_of, view_of, window_of
-from ..results.nifti import as_labels, replacing, to_array
+from ..results.nifti import as_labels, to_array
 from ..study import LoadStudyd
 from ..training import MapLabelsd
 from .summary import FILE, PICTURES

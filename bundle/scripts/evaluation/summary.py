@@ -14,8 +14,8 @@ from monai.utils import string_list_all_gather
 from scipy.stats import bootstrap
 
 from ..plain_exit import plain_exit
+from ..replacing import replacing
 from ..results import Label
-from ..results.nifti import replacing
 from .metrics import FIGURES
 
 FILE = "summary.json"

@@ -13,7 +13,16 @@ from .configs import CONFIGS, refuse_paths, task_settings
 # What the bundle's own metadata.json says of the default task and its data.
 OF_DEFAULT_TASK = ("data_source", "data_type", "image_classes", "eval_metrics")
 REFERENCES_OF_NETWORK = 2
-SETTINGS = ("in_channels", "out_channels", "context", "roi_size", "fitness_rules", "labels", "variant")
+SETTINGS = (
+    "in_channels",
+    "out_channels",
+    "context",
+    "image_channels",
+    "roi_size",
+    "fitness_rules",
+    "labels",
+    "variant",
+)
 
 
 def task_metadata(config: Mapping[str, Any], task_file: Path | None = None) -> dict[str, Any]:
@@ -73,8 +82,8 @@ def _of_task(
 def _image(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What the network takes: a slice with its neighbours, offset before image channel."""
     offsets = range(-settings["context"], settings["context"] + 1)
-    channels, rest = divmod(settings["in_channels"], len(offsets))
-    if rest or not channels:
+    channels = settings["image_channels"]
+    if not channels or channels * len(offsets) != settings["in_channels"]:
         raise ValueError(
             f"in_channels is {settings['in_channels']}, but context {settings['context']} makes "
             f"{len(offsets)} channels of each of the image's"

@@ -28,5 +28,4 @@ __all__ = [
     "open_manifest",
     "open_network",
     "provenance",
-    "tell_license",
 ]

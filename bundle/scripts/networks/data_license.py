@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..plain_exit import plain_exit
+from ..replacing import replacing
 from .weights_file import beside, paths_of
 
 FILE = "data_license.txt"
@@ -44,4 +45,5 @@ def hand_on_license(ckpt_path: str | Path | Sequence[str | Path] | None, ckpt_di
     file.unlink(missing_ok=True)
     if found:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"{found}\n", encoding="utf-8")
+        with replacing(file) as temporary:
+            temporary.write_text(f"{found}\n", encoding="utf-8")

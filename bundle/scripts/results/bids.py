@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .. import __version__
+from ..replacing import replacing
 from ..study.privacy import digest
 from .labels import Label
 from .manifest import Row, read_manifest
-from .nifti import replacing
 from .staging import TABLES, explained
 
 BIDS_VERSION = "1.10.0"

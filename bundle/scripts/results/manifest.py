@@ -14,9 +14,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from .. import __version__
+from ..replacing import replacing
 from .lock import FolderLock, LockedError
 from .measurements import COLUMNS as MEASURED
-from .nifti import replacing
 from .ranks import Ranks
 from .staging import PARTIAL, explained, holds_results, recover, refuse_foreign_report
 

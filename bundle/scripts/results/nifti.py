@@ -1,13 +1,12 @@
 """Masks and images as files: NIfTI for volumes, PNG for pictures, each whole or absent."""
 
 import gzip
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from ..replacing import replacing
 
 
 def to_array(data: Any) -> np.ndarray:
@@ -51,19 +50,6 @@ def as_labels(labels: Any, ndim: int) -> np.ndarray:
             f"labels must be whole numbers in 0 to 255, got {array.dtype}, {array.min()} to {array.max()}"
         )
     return narrow
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside ``path``; on success it is synced and takes the place of ``path``."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def form_of(image: Any) -> tuple[int, bool]:

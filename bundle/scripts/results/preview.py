@@ -10,9 +10,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
+from ..replacing import replacing
 from .display import View, pixels_of, view_of, window_of
 from .labels import Label
-from .nifti import as_labels, replacing, to_array
+from .nifti import as_labels, to_array
 
 _WIDTH = 1200  # px, of the whole picture
 _PLANES = 12

@@ -7,8 +7,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from ..replacing import replacing
 from .manifest import STATUSES, Row, read_manifest, read_measurements
-from .nifti import replacing
 from .staging import case_folder, explained
 
 SHEET = ".slices.json"

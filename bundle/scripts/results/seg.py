@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..replacing import replacing
 from ..study.case import Case
 from .labels import Code, Label
-from .nifti import affine_of, as_labels, replacing
+from .nifti import affine_of, as_labels
 from .segframes import pack_frames, slices_first, write_binary
 from .sources import SourceError, Sources, discreet, read_sources
 

@@ -8,9 +8,9 @@ import numpy as np
 import pydicom
 
 from .. import __version__
+from ..replacing import replacing
 from ..study.case import Case
 from .labels import Label
-from .nifti import replacing
 from .seg import ALGORITHM, MANUFACTURER, coded, equipment, import_highdicom, series_number
 from .sources import Sources, discreet, read_sources
 

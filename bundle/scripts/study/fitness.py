@@ -83,29 +83,31 @@ def check_channels(image: MetaTensor, channels: int | None) -> None:
     Raises:
         RefusedError: they differ, and no answer is possible.
     """
-    if channels not in (None, len(image)):
-        advice = "save it in colour (RGB)" if (len(image), channels) == (1, 3) else "take another task"
-        raise RefusedError(
-            f"{image.meta.get('filename_or_obj', 'image')}: it has {len(image)} channels, but the task's network takes "
-            f"{channels}; {advice}"
-        )
+    for problem in _channels(image, channels):
+        raise RefusedError(f"{image.meta.get('filename_or_obj', 'image')}: {problem}")
 
 
 def _kind(image: MetaTensor, rules: Mapping[str, Any]) -> list[str]:
     """What the image is, against what the task takes."""
-    dims, channels = image.ndim - 1, image.shape[0]
+    dims = image.ndim - 1
     kind = image.meta.get("kind") or ("picture" if dims == 2 else "nifti")
-    colour = "a colour picture" if channels == 3 else "a grey image"
     problems = []
     if "kinds" in rules and kind not in rules["kinds"]:
         problems.append(f"the input is a {kind}, but the task expects {' or '.join(rules['kinds'])}")
     if "spatial_dims" in rules and dims != rules["spatial_dims"]:
         problems.append(f"it has {dims} spatial dimensions, but the task expects {rules['spatial_dims']}")
-    if "channels" in rules and channels != rules["channels"]:
-        problems.append(f"it has {channels} channels ({colour}), but the task expects {rules['channels']}")
-    grey = kind == "picture" and (channels, rules.get("channels")) == (1, 3)
+    return [f"{problem}; choose another task" for problem in problems] + _channels(
+        image, rules.get("channels")
+    )
+
+
+def _channels(image: MetaTensor, wanted: int | None) -> list[str]:
+    found, colour = len(image), "a colour picture" if len(image) == 3 else "a grey image"
+    if wanted in (None, found):
+        return []
+    grey = image.ndim == 3 and (found, wanted) == (1, 3)
     advice = "save it in colour (RGB), or choose another task" if grey else "choose another task"
-    return [f"{problem}; {advice}" for problem in problems]
+    return [f"it has {found} channels ({colour}), but the task expects {wanted}; {advice}"]
 
 
 def _modality(image: MetaTensor, rules: Mapping[str, Any]) -> list[str]:

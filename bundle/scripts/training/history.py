@@ -14,7 +14,7 @@ from monai.utils import CommonKeys
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from ..results.nifti import replacing
+from ..replacing import replacing
 from .report import write_report
 
 COLUMNS = ("epoch", "train_loss", "val_mean_dice", "learning_rate", "seconds")

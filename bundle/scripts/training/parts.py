@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..networks.weights_file import beside, paths_of
-from ..results.nifti import replacing
+from ..replacing import replacing
 
 FILE = "split.json"
 HASHED = "sha256:"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..results.nifti import replacing
+from ..replacing import replacing
 
 _TEMPLATE = Path(__file__).with_name("report.html")
 
