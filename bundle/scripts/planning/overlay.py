@@ -1,13 +1,13 @@
 """The task file: the settings that follow from the choices, readable and whole."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..replacing import replacing
 from ..results import label_table
 from .choices import Choice
 from .fingerprint import Facts
@@ -85,9 +85,5 @@ def write(file: Path, choices: Mapping[str, Choice], data: Mapping[str, Any]) ->
         **{name: choice.value for name, choice in choices.items()},
     }
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(file) as temporary:
         temporary.write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from ignite.engine import Engine, Events
 
 from ..networks.weights_file import load_whole
 from ..plain_exit import plain_exit
+from ..replacing import replacing
 from ..results.lock import FolderLock
 from .parts import Parts, write_parts
 
@@ -245,16 +246,11 @@ def save_whole(content: Mapping[str, Any], path: Path) -> None:
     Raises:
         SystemExit: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with replacing(path) as temporary, temporary.open("wb") as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
         # of torch's archive, whose words say nothing
         reason = error if isinstance(error, OSError) else "the disk is full, or does not take the file"
         raise SystemExit(
