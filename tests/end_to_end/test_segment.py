@@ -206,6 +206,32 @@ def test_a_lesion_is_found_in_a_picture_of_any_size(tmp_path: Path) -> None:
     assert 2 * (ours & theirs).sum() > 0.97 * (ours.sum() + theirs.sum()) > 0
 
 
+def test_grey_nuclei_are_segmented_as_the_same_in_colour(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[:192, :192]
+    cells = sum(
+        np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / 120) for y, x in ((50, 60), (120, 90), (100, 150))
+    )
+    noise = np.random.default_rng(0).normal(12, 2, (192, 192))
+    picture = Image.fromarray((150 * cells + noise).clip(0, 255).astype(np.uint8))
+    (tmp_path / "pictures").mkdir()
+    picture.save(tmp_path / "pictures" / "grey.png")
+    picture.convert("RGB").save(tmp_path / "pictures" / "colour.png")
+    Image.fromarray(np.asarray(picture).astype(np.uint16) * 200).save(tmp_path / "pictures" / "deep.tif")
+    run = mcanet("segment", "pictures", "out", "--task", "nuclei", "--save_image", "true", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    grey, colour, deep = (
+        np.asarray(Image.open(tmp_path / "out" / name / "segmentation.png"))
+        for name in ("grey", "colour", "deep")
+    )
+    assert grey.any()
+    assert np.array_equal(grey, colour)
+    assert (deep != grey).mean() < 0.001  # of 16 bits: rounding
+    assert Image.open(tmp_path / "out" / "grey" / "image.png").mode == "L"  # what is kept is what was read
+    unfit = mcanet("segment", "pictures/grey.png", "unfit", "--task", "skin_lesion", cwd=tmp_path)
+    assert unfit.returncode == 1
+    assert "the task expects 3; save it in colour" in unfit.stderr + unfit.stdout
+
+
 def test_the_log_is_json_where_that_is_asked_for(tmp_path: Path) -> None:
     hippocampi.decathlon(tmp_path / "in", 1)
     (tmp_path / "in" / "imagesTr" / "broken.nii.gz").write_bytes(b"no image")

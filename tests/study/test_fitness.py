@@ -100,6 +100,23 @@ def test_the_transform_adds_its_warnings():
         JudgeFitnessd(["image"], RULES, "off", channels=2)({"image": image()})
 
 
+def test_a_grey_picture_stands_for_colour_where_the_task_says_so():
+    grey = image((1, 40, 30), low=-1.0)
+    assert judge(grey, {"channels": [1, 3]}) == []
+    with pytest.raises(
+        RefusedError, match="1 channels .a grey image., but the task expects 3; save it in colour"
+    ):
+        judge(grey, {"channels": 3})
+    with pytest.raises(RefusedError, match="but the task expects 2 or 3; choose another task"):
+        judge(grey, {"channels": [2, 3]})
+    shown = JudgeFitnessd("image", {}, channels=3, grey_as_colour=True)({"image": grey})["image"]
+    assert shown.shape == (3, 40, 30)
+    assert torch.equal(shown[2], grey[0])
+    assert shown.meta["filename_or_obj"] == "a.nii.gz"
+    with pytest.raises(RefusedError, match="it has 1 channels"):  # a volume is no picture
+        JudgeFitnessd("image", {}, channels=3, grey_as_colour=True)({"image": image()})
+
+
 @pytest.mark.parametrize(("axis", "words"), [(0, "left to right"), (1, "back to front")])
 def test_thick_slices_stacked_another_way_are_refused(axis, words):
     rules = {"slice_axis": 2}

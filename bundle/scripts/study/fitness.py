@@ -1,7 +1,7 @@
 """Whether an image is near what a task's weights were trained on."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from monai.data import MetaTensor
@@ -52,8 +52,8 @@ def judge(image: MetaTensor, rules: Mapping[str, Any], mode: Mode = "refuse") ->
 
     Args:
         image: what :func:`read_case` returned.
-        rules: any of ``kinds``, ``modality``, ``channels``, ``spatial_dims``, ``slice_axis`` (0, 1 or 2 of RAS,
-            which thick slices are stacked along), and ranges ``[low, high]``, or one range an axis in
+        rules: any of ``kinds``, ``modality``, ``channels`` (a number, or several), ``spatial_dims``, ``slice_axis``
+            (0, 1 or 2 of RAS, which thick slices are stacked along), and ranges ``[low, high]``, or one range an axis in
             ascending order of size, ``spacing_mm`` and ``field_of_view_mm`` (``size_px`` for pictures).
         mode: ``warn`` turns refusals into warnings; ``off`` does nothing.
 
@@ -77,14 +77,22 @@ def judge(image: MetaTensor, rules: Mapping[str, Any], mode: Mode = "refuse") ->
     return nonsense + warnings
 
 
-def check_channels(image: MetaTensor, channels: int | None) -> None:
-    """Compares an image's channels with those that a network takes, None: any number.
+def with_channels(image: MetaTensor, channels: int | None, grey_as_colour: bool = False) -> MetaTensor:
+    """An image as a network takes it.
+
+    Args:
+        image: what :func:`read_case` returned.
+        channels: that the network takes; None: any number.
+        grey_as_colour: a grey picture becomes one of three equal channels, as if it had been saved in colour.
 
     Raises:
-        RefusedError: they differ, and no answer is possible.
+        RefusedError: it has other channels, and no answer is possible.
     """
+    if grey_as_colour and image.ndim == 3 and (len(image), channels) == (1, 3):
+        return cast(MetaTensor, image.repeat(3, 1, 1))
     for problem in _channels(image, channels):
         raise RefusedError(f"{image.meta.get('filename_or_obj', 'image')}: {problem}")
+    return image
 
 
 def _kind(image: MetaTensor, rules: Mapping[str, Any]) -> list[str]:
@@ -101,13 +109,16 @@ def _kind(image: MetaTensor, rules: Mapping[str, Any]) -> list[str]:
     )
 
 
-def _channels(image: MetaTensor, wanted: int | None) -> list[str]:
+def _channels(image: MetaTensor, wanted: int | Sequence[int] | None) -> list[str]:
     found, colour = len(image), "a colour picture" if len(image) == 3 else "a grey image"
-    if wanted in (None, found):
+    numbers = [wanted] if isinstance(wanted, int) else wanted
+    if numbers is None or found in numbers:
         return []
-    grey = image.ndim == 3 and (found, wanted) == (1, 3)
+    grey = image.ndim == 3 and found == 1 and [*numbers] == [3]
     advice = "save it in colour (RGB), or choose another task" if grey else "choose another task"
-    return [f"it has {found} channels ({colour}), but the task expects {wanted}; {advice}"]
+    return [
+        f"it has {found} channels ({colour}), but the task expects {' or '.join(map(str, numbers))}; {advice}"
+    ]
 
 
 def _modality(image: MetaTensor, rules: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from monai.transforms import MapTransform
 
 from .case import Case, RefusedError
 from .find import find_cases
-from .fitness import Mode, check_channels, check_rules, judge
+from .fitness import Mode, check_rules, judge, with_channels
 from .grid import check_same_grid, check_turned_alike
 from .limits import Limits
 from .read import Warnings, read_case
@@ -26,6 +26,7 @@ class LoadStudyd(MapTransform):
         allow_missing_keys: pass over keys that are absent.
         limits: caps on untrusted input, a :class:`Limits` or its arguments.
         channels: that the first key's image must have; None: any number.
+        grey_as_colour: see :func:`with_channels`.
     """
 
     def __init__(
@@ -35,9 +36,11 @@ class LoadStudyd(MapTransform):
         allow_missing_keys: bool = False,
         limits: Limits | Mapping[str, Any] | None = None,
         channels: int | None = None,
+        grey_as_colour: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.source_key = source_key
+        self.grey_as_colour = grey_as_colour
         self.limits = limits if isinstance(limits, Limits) else Limits(**(limits or {}))
         self.channels = channels
 
@@ -53,8 +56,7 @@ class LoadStudyd(MapTransform):
             try:
                 image = read_case(self._case(result[key]), self.limits)
                 if first is None:
-                    first = image
-                    check_channels(image, self.channels)
+                    first = image = with_channels(image, self.channels, self.grey_as_colour)
                 else:
                     check_same_grid(first, image)
                     if key == "label":
@@ -85,6 +87,7 @@ class JudgeFitnessd(MapTransform):
         mode: see :func:`judge`.
         allow_missing_keys: pass over keys that are absent.
         channels: that an image must have whatever the mode; None: any number.
+        grey_as_colour: see :func:`with_channels`.
     """
 
     def __init__(
@@ -94,24 +97,25 @@ class JudgeFitnessd(MapTransform):
         mode: Mode = "refuse",
         allow_missing_keys: bool = False,
         channels: int | None = None,
+        grey_as_colour: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         check_rules(rules, mode)
+        self.grey_as_colour = grey_as_colour
         self.rules = rules
         self.mode = mode
         self.channels = channels
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Passes the images on as they are.
+        """Passes the images on, a grey picture perhaps as colour.
 
         Raises:
-            RefusedError: see :func:`judge` and :func:`check_channels`.
+            RefusedError: see :func:`judge` and :func:`with_channels`.
         """
         result = dict(data)
         for key in self.key_iterator(result):
-            image = result[key]
-            found = judge(image, self.rules, self.mode)
-            check_channels(image, self.channels)
+            found = judge(result[key], self.rules, self.mode)
+            result[key] = image = with_channels(result[key], self.channels, self.grey_as_colour)
             image.meta["warnings"] = Warnings([*image.meta.get("warnings", []), *found])
         return result
 
