@@ -102,6 +102,8 @@ def test_ranks_measure_what_one_process_does(tmp_path: Path, ranks: int) -> None
         assert file.is_file()
         assert file.parents[1].name in ("one", "two")
     assert json.dumps(one) == json.dumps(two)  # case by case, the means and their intervals
+    for table in ("mean_dice_raw.csv", "mean_iou_raw.csv"):
+        assert (tmp_path / "one" / table).read_text() == (tmp_path / "two" / table).read_text()
     assert len(one["metric_per_case"]) == 5
     assert one["foreground_mean"]["Dice"] > 0
     assert (tmp_path / "two" / "worst.png").is_file()

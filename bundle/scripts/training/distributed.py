@@ -1,11 +1,10 @@
 """Several processes: one device a rank, one writer."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from monai.data import DistributedSampler
 from monai.handlers import StatsHandler
 
 from ..device import local_device
@@ -20,7 +19,8 @@ __all__ = [
     "join",
     "leave",
     "local_device",
-    "validation_sampler",
+    "share_of_rank",
+    "share_of_validation",
     "wrap",
 ]
 
@@ -65,8 +65,14 @@ def wrap(
     return torch.nn.parallel.DistributedDataParallel(network, [device] if device.type == "cuda" else None)
 
 
-def validation_sampler(dataset: Any) -> DistributedSampler:
-    """Shares the cases that validate out among the ranks, each to one of them.
+def share_of_rank(dataset: Sized) -> range:
+    """The cases that this rank measures: the ranks' shares one behind the other are all cases in their order."""
+    ranks, rank = dist.get_world_size(), dist.get_rank()
+    return range(len(dataset) * rank // ranks, len(dataset) * (rank + 1) // ranks)
+
+
+def share_of_validation(dataset: Sized) -> range:
+    """The cases that validate on this rank.
 
     Raises:
         SystemExit: there are fewer cases than ranks.
@@ -77,7 +83,7 @@ def validation_sampler(dataset: Any) -> DistributedSampler:
             f"cannot train: {len(dataset)} cases validate, and each of {ranks} processes needs one: start fewer "
             "processes, or let more cases validate, as --folds 5 does"
         )
-    return DistributedSampler(dataset, even_divisible=False, shuffle=False)
+    return share_of_rank(dataset)
 
 
 def handlers_of_rank(handlers: Sequence[Any]) -> list[Any]:
