@@ -77,11 +77,14 @@ workflow.finalize()
 """
 
 
-@pytest.mark.parametrize(("optimizer", "tolerance"), [("descent", 1e-4), ("shipped", 1e-3)])
+@pytest.mark.parametrize(
+    ("optimizer", "tolerance", "cases"),
+    [("descent", 1e-4, 21), ("shipped", 1e-3, 21), ("descent", 1e-4, 18)],
+)
 def test_two_ranks_at_half_the_batch_lose_what_one_does_at_the_whole(
-    optimizer: str, tolerance: float, tmp_path: Path
+    optimizer: str, tolerance: float, cases: int, tmp_path: Path
 ) -> None:
-    dataset = hippocampi.decathlon(tmp_path / "data", 21)  # 16 train: two whole batches an epoch
+    dataset = hippocampi.decathlon(tmp_path / "data", cases)  # 16 train, two whole batches, or 13
     (tmp_path / "losses.py").write_text(LOSSES)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     means = {}

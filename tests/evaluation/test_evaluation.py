@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from mcanet.scripts.cli import main
+from mcanet.scripts.evaluation.summary import interval
 from mcanet.scripts.networks import MCANet
 from PIL import Image
 
@@ -320,3 +321,11 @@ def test_the_networks_of_several_folds_as_one(tmp_path: Path) -> None:
         ours[name] = np.asarray(nibabel.load(case["prediction_file"]).dataobj)
     np.testing.assert_array_equal(ours["one"], ours["twice"])
     assert (ours["one"] != ours["both"]).any()
+
+
+def test_the_interval_of_a_mean_over_labels_is_of_all_of_them() -> None:
+    figures = np.full((10, 3), np.nan)  # the third label is in no case
+    figures[:, 0], figures[:2, 1] = 0.9, 0.1
+    assert interval(figures) == pytest.approx([0.5, 0.5])  # draws without the second label would say 0.9
+    figures[1, 1] = np.nan
+    assert all(map(math.isnan, interval(figures)))  # how far the second may lie, one case does not tell

@@ -190,7 +190,7 @@ def other_grid(data: Path) -> None:
     ],
 )
 def test_a_pair_that_broke_after_the_plan_is_one_sentence(
-    spoil: Callable[[Path], None], words: str, tmp_path: Path
+    spoil: Callable[[Path], None], words: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     data, task = layouts.decathlon(tmp_path / "data"), tmp_path / "mytask.json"
     plan(data, task)
@@ -202,3 +202,4 @@ def test_a_pair_that_broke_after_the_plan_is_one_sentence(
     for uncached in ({}, {"cache_rate": 0.0}, {"cache_rate": 0.0, "num_workers": 1}):
         with pytest.raises(SystemExit, match=f"^{words}"):
             run("train", task, **places, **{**BRIEF, "ckpt_dir": str(tmp_path / "out"), **uncached})
+        assert "Traceback" not in caplog.text

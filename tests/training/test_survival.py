@@ -96,6 +96,26 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, left: 
     assert torch.equal(network[1].weight, unbroken[1][1].weight)
 
 
+def test_a_damaged_checkpoint_does_not_take_the_place_of_the_one_before(tmp_path: Path) -> None:
+    break_off(tmp_path, epoch=4)
+    (tmp_path / "checkpoint.pt").write_bytes(b"half a file")
+    trainer, _, _ = trainer_of(
+        tmp_path
+    )  # goes on after epoch 2, and finds the disk full at the end of epoch 3
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    trainer.add_event_handler(
+        Events.EPOCH_STARTED, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    )
+    try:
+        with pytest.raises(SystemExit, match="cannot write .*checkpoint.pt"):
+            trainer.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    trainer, _, after = trainer_of(tmp_path)
+    trainer.run()
+    assert len(after) == 3 * (EPOCHS - 2)
+
+
 def test_a_checkpoint_with_other_bytes_in_a_weight_gives_way_to_the_one_before(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -132,21 +132,25 @@ def summarise(cases: Sequence[Mapping[str, Any]], stated: Mapping[str, Any]) -> 
 def interval(table: np.ndarray) -> list[float]:
     """[low, high], the 95 % interval of the mean of figures (cases, labels), by a percentile bootstrap over cases.
 
-    The seed is fixed. NaN twice where fewer than two cases have a figure.
+    The seed is fixed. NaN twice where fewer than two cases have a figure of one of the labels. A draw without any of a
+    label's cases would be the mean of the others, and is passed over.
     """
-    known = table[np.isfinite(table).any(1)]
-    if len(known) < 2:
+    figures = np.isfinite(table)
+    known = table[figures.any(1)][:, figures.any(0)]
+    if not known.size or np.isfinite(known).sum(0).min() < 2:
         return [float("nan")] * 2
-    found = bootstrap(
-        (np.arange(len(known)),),
-        lambda drawn, axis: _mean(known[drawn]),
-        n_resamples=RESAMPLES,
-        batch=100,
-        vectorized=True,
-        method="percentile",
-        random_state=np.random.default_rng(0),
-    ).confidence_interval
-    return [float(found.low), float(found.high)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of draws that lack a label
+        means = bootstrap(
+            (np.arange(len(known)),),
+            lambda drawn, axis: np.nanmean(known[drawn], axis=-2).mean(-1),
+            n_resamples=RESAMPLES,
+            batch=100,
+            vectorized=True,
+            method="percentile",
+            random_state=np.random.default_rng(0),
+        ).bootstrap_distribution
+    return [float(bound) for bound in np.nanpercentile(means, [2.5, 97.5])]
 
 
 def _mean(table: np.ndarray) -> Any:

@@ -5,7 +5,7 @@ from ..described import described
 from .autocast import AutocastInferer
 from .checkpoints import Checkpoints, SaveBest, SaveLast, save_unvalidated
 from .datalist import labelled_datalist, signature, sizes
-from .draws import SeedDraws
+from .draws import SeedDraws, WholeBatches
 from .finite import OnlyFinite
 from .history import History, KeepLoss, RunProgress
 from .layouts import Layout, Pair, read_layout
@@ -33,6 +33,7 @@ __all__ = [
     "SaveBest",
     "SaveLast",
     "SeedDraws",
+    "WholeBatches",
     "check_settings",
     "described",
     "labelled_datalist",

@@ -63,6 +63,7 @@ class Checkpoints:
         self.folder, self.parts, self.evaluator = Path(output_dir), parts, evaluator
         self.settings = {name: repr(value) for name, value in settings.items()}
         self.resume, self.save = resume, save
+        self.last_is_whole = False
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer, and take hold of the folder.
@@ -98,9 +99,10 @@ class Checkpoints:
         }
 
     def _save(self, engine: Engine) -> None:
-        if (self.folder / LAST).exists():
+        if self.last_is_whole:  # a damaged one takes no whole one's place
             os.replace(self.folder / LAST, self.folder / BEFORE)
         save_whole(self._content(engine), self.folder / LAST)
+        self.last_is_whole = True
 
     def _load(self, engine: Engine) -> None:
         content = self._last_whole()
@@ -149,6 +151,7 @@ class Checkpoints:
                 content = dict(load_whole(file))
                 lacking = {*self.parts, "progress", "best", "settings", "ended"} - content.keys()
                 if not lacking:
+                    self.last_is_whole = file.name == LAST
                     return content
                 logger.warning("%s is no checkpoint of this training: it lacks %s", file, ", ".join(lacking))
             except Exception as error:  # whatever half a file makes torch, zipfile or pickle raise

@@ -1,5 +1,6 @@
 """What a training draws at random: by seed, epoch and case alone, so that it can be repeated and gone on with."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,6 +35,25 @@ class SeededDataset(CacheDataset):
         return super()._transform(index)
 
 
+class WholeBatches(DistributedSampler):
+    """PyTorch's DistributedSampler, shuffled, whose last batch is filled up with cases of the same epoch.
+
+    So several ranks see the batches that one process does, of which none holds a single patch alone.
+
+    Args:
+        dataset: the training's; if it fills no batch, it is shared out as it is.
+        batch_size: of a rank.
+        num_replicas: ranks.
+        rank: this one.
+    """
+
+    def __init__(self, dataset: SeededDataset, batch_size: int, num_replicas: int = 1, rank: int = 0) -> None:
+        super().__init__(dataset, num_replicas, rank, shuffle=True)
+        if len(dataset) > batch_size * num_replicas:
+            self.num_samples = math.ceil(self.num_samples / batch_size) * batch_size
+            self.total_size = self.num_samples * num_replicas
+
+
 class SeedDraws:
     """Ignite handler of a trainer: seeds what an epoch draws (its cases' order and augmentation) and a step (dropout).
 
@@ -43,7 +63,7 @@ class SeedDraws:
         sampler: that shuffles it.
     """
 
-    def __init__(self, seed: int, dataset: SeededDataset, sampler: DistributedSampler) -> None:
+    def __init__(self, seed: int, dataset: SeededDataset, sampler: WholeBatches) -> None:
         self.seed, self.dataset, self.sampler = seed, dataset, sampler
 
     def attach(self, engine: Engine) -> None:

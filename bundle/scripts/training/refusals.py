@@ -1,5 +1,6 @@
 """Broken pairs that turn up while a training or evaluation runs, as one sentence."""
 
+import logging
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -36,12 +37,16 @@ def refusal_in(error: BaseException) -> str | None:
     while cause is not None:
         if isinstance(cause, RefusedError):
             return str(cause)
-        # of a loader process, torch hands on no more than the text of the traceback
-        told = re.search(r"RefusedError: (.+)", str(cause))
-        if told:
-            return told[1]
+        if sentence := _sentence(str(cause)):
+            return sentence
         cause = cause.__cause__
     return None
+
+
+def _sentence(traceback: str) -> str | None:
+    """That of the refusal in a traceback: of a loader process, torch hands on no more than its text."""
+    told = re.search(r"RefusedError: (.+)", traceback)
+    return told[1] if told else None
 
 
 @contextmanager
@@ -56,11 +61,19 @@ def _readers_ended() -> Iterator[None]:
         raise
 
 
+def _told_plainly(record: logging.LogRecord) -> bool:
+    """Let a loader process's traceback be no more in the log than the sentence of the refusal in it."""
+    if sentence := _sentence(record.getMessage()):
+        record.msg, record.args = sentence, ()
+    return True
+
+
 class NameRefused:
     """Ignite handler: a refused pair ends the run with its sentence. Attach it before any StatsHandler."""
 
     def attach(self, engine: Engine) -> None:
-        """Attach to the engine's errors."""
+        """Attach to the engine's errors, and to its log of them."""
+        engine.logger.addFilter(_told_plainly)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self)
 
     def __call__(self, engine: Engine, error: BaseException) -> None:
