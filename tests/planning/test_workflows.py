@@ -190,7 +190,7 @@ def other_grid(data: Path) -> None:
     ],
 )
 def test_a_pair_that_broke_after_the_plan_is_one_sentence(
-    spoil: Callable[[Path], None], words: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    spoil: Callable[[Path], None], words: str, tmp_path: Path
 ) -> None:
     data, task = layouts.decathlon(tmp_path / "data"), tmp_path / "mytask.json"
     plan(data, task)
@@ -202,4 +202,17 @@ def test_a_pair_that_broke_after_the_plan_is_one_sentence(
     for uncached in ({}, {"cache_rate": 0.0}, {"cache_rate": 0.0, "num_workers": 1}):
         with pytest.raises(SystemExit, match=f"^{words}"):
             run("train", task, **places, **{**BRIEF, "ckpt_dir": str(tmp_path / "out"), **uncached})
-        assert "Traceback" not in caplog.text
+
+
+def test_a_refusal_in_a_loader_process_is_one_sentence_in_the_log_too(tmp_path: Path) -> None:
+    data, task = layouts.decathlon(tmp_path / "data"), tmp_path / "mytask.json"
+    plan(data, task)
+    for image in (data / "imagesTr").iterdir():
+        image.write_bytes(image.read_bytes()[:-200])
+    settings = [f"--{name}={value}" for name, value in {**BRIEF, "cache_rate": 0, "num_workers": 1}.items()]
+    alone = ["--validate#dataset#data", "$[]"]  # else the cases that validate are read first, in this process
+    words = ("train", data, tmp_path / "out", "--task", task, *settings, *alone)
+    broken = mcanet(*words, cwd=tmp_path)
+    assert broken.returncode == 1
+    assert "cannot use the data set: image heart_" in broken.stderr
+    assert "Traceback" not in broken.stdout + broken.stderr
