@@ -35,6 +35,7 @@ WRITERS = (
 
 def join() -> None:
     """Join the processes that ``torchrun`` started, unless the caller has: nccl where there are GPUs, else gloo."""
+    local_device()  # nccl gathers by the current GPU, which is else the first for all
     if not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 

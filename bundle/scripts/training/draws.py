@@ -10,11 +10,14 @@ from ignite.engine import Engine, Events
 from monai.data import CacheDataset
 from torch.utils.data import DistributedSampler
 
+from .shared_cache import several_ranks, shared_among_ranks
+
 
 class SeededDataset(CacheDataset):
     """MONAI's CacheDataset, each of whose items draws by seed, epoch and its own index.
 
-    Neither the number of loader processes or ranks, nor a training that was interrupted, changes what is drawn.
+    Neither the number of loader processes or ranks, nor a training that was interrupted, changes what is drawn. The
+    ranks of a machine share one cache.
 
     Args:
         data: the cases.
@@ -29,6 +32,11 @@ class SeededDataset(CacheDataset):
         super().__init__(data=data, transform=transform, cache_rate=cache_rate, progress=False)
         self.seed = seed
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # loader processes outlive an epoch
+
+    def _fill_cache(self, indices: Sequence[int] | None = None) -> list[Any]:
+        if indices and several_ranks():
+            return shared_among_ranks(self._load_cache_item, indices)
+        return super()._fill_cache(indices)  # type: ignore[no-any-return]
 
     def _transform(self, index: int) -> Any:
         self.transform.set_random_state(seed_of(self.seed, int(self.epoch), index))
