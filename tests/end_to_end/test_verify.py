@@ -3,11 +3,13 @@
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from .run import BUNDLE, mcanet
+from ..conftest import ROOT
+from .run import BUNDLE, command, mcanet
 
 
 def test_this_bundle_is_as_listed(tmp_path: Path) -> None:
@@ -25,6 +27,19 @@ def test_the_list_is_one_of_sha256sum(tmp_path: Path) -> None:
         text=True,
     )
     assert checked.returncode == 0, checked.stderr
+
+
+def test_the_package_holds_all_that_is_listed(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(BUNDLE, source / "bundle", ignore=shutil.ignore_patterns("__pycache__", "runs"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation")
+    built = command(*pip, "--wheel-dir", tmp_path, source, cwd=tmp_path)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    listed = [line.split()[1] for line in (BUNDLE / "sha256sums.txt").read_text().splitlines()]
+    assert {f"mcanet/{name}" for name in listed} <= set(zipfile.ZipFile(wheel).namelist())
 
 
 def test_what_differs_is_missing_or_new_is_named(tmp_path: Path) -> None:
