@@ -17,7 +17,8 @@ from .plain_exit import plain_exit
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 DEFAULT_TASK = "hippocampus"  # the settings in the configs themselves
 Commands = argparse._SubParsersAction  # argparse has no public name for it
-PYTHON_WORDS = {"null": "None", "true": "True", "false": "False"}  # JSON's are texts to MONAI's command line
+# JSON's words are texts to MONAI's command line, and it passes over None
+PYTHON_WORDS = {"null": "$None", "None": "$None", "true": "True", "false": "False"}
 OF_MONAI = {"run_id", "init_id", "final_id", "meta_file", "logging_file", "tracking", "args_file"}
 
 

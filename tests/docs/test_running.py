@@ -33,7 +33,7 @@ ELSEWHERE = {  # a pattern: who runs it
     r"deploy/app\.py": "tests/exports/test_deploy.py",
     r"^git |source ": "nothing of ours",
 }
-SMALL = ["--planes", "[2]", "--spacing", "2", "--spatial_size", "None", "--roi_size", "[64,64]"]
+SMALL = ["--planes", "[2]", "--spacing", "2", "--spatial_size", "$None", "--roi_size", "[64,64]"]
 SHIM = """#!{python}
 import os, sys
 words, small = sys.argv[1:], {small}

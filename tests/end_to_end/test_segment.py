@@ -198,6 +198,11 @@ def test_a_lesion_is_found_in_a_picture_of_any_size(tmp_path: Path) -> None:
         picture.resize(size, Image.Resampling.BICUBIC).save(tmp_path / "pictures" / f"{name}.png")
     run = mcanet("segment", "pictures", "out", "--task", "skin_lesion", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
+    given = ("--task", "skin_lesion", "--spacing", 2)
+    assert "not both" in mcanet("segment", "pictures", "both", *given, cwd=tmp_path).stderr
+    assert (
+        mcanet("segment", "pictures", "one", *given, "--spatial_size", "null", cwd=tmp_path).returncode == 0
+    )
     trained, taken = (
         Image.open(tmp_path / "out" / name / "segmentation.png") for name in ("as_trained", "as_taken")
     )
