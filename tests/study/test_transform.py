@@ -107,7 +107,7 @@ def test_a_picture_that_exif_turns_and_its_mask_does_not_is_refused(tmp_path):
 def test_other_channels_than_the_network_takes_are_named(tmp_path):
     Image.new("L", (12, 12)).save(tmp_path / "g.png")
     with pytest.raises(
-        RefusedError, match=r"g\.png: it has 1 channels, .* takes 3; save it in colour \(RGB\)"
+        RefusedError, match=r"g\.png: it has 1 channels .*, but the task expects 3; save it in colour \(RGB\)"
     ):
         LoadStudyd("image", channels=3)({"image": tmp_path / "g.png"})
     assert LoadStudyd("image", channels=1)({"image": tmp_path / "g.png"})["image"].shape == (1, 12, 12)

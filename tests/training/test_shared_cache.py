@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,6 @@ dist.barrier()
 
 def two_ranks(folder: Path, broken: int = -1, cache_rate: float = 1.0) -> tuple[list[dict[str, list]], str]:
     (folder / "rank.py").write_text(RANK)
-    (folder / "temporary").mkdir(exist_ok=True)
     launch = (
         sys.executable,
         "-W",
@@ -51,9 +51,9 @@ def two_ranks(folder: Path, broken: int = -1, cache_rate: float = 1.0) -> tuple[
         "--standalone",
         "--nproc_per_node=2",
     )
-    words = ("env", f"TMPDIR={folder / 'temporary'}", *launch, "rank.py", broken, cache_rate)
-    run = command(*words, cwd=folder)
-    assert not list((folder / "temporary").glob("mcanet*"))
+    with tempfile.TemporaryDirectory(dir="/tmp") as temporary:  # a socket's name must be short
+        run = command("env", f"TMPDIR={temporary}", *launch, "rank.py", broken, cache_rate, cwd=folder)
+        assert not list(Path(temporary).glob("mcanet*"))
     return [json.loads(file.read_text()) for file in sorted(folder.glob("rank_*.json"))], run.stderr
 
 
