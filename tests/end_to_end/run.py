@@ -20,6 +20,13 @@ def mcanet(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     return command(Path(sys.executable).parent / "mcanet", *arguments, cwd=cwd)
 
 
+def launched(ranks: int) -> tuple[str, ...]:
+    """The words before a module or script that start it in several processes on this machine."""
+    return (
+        sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"
+    )  # fmt: skip
+
+
 def command(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Any command, with its output as text."""
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}

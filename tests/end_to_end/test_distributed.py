@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from mcanet.scripts.networks import MCANet
 
 from ..planning import layouts
 from . import hippocampi
-from .run import CONFIGS, command, mcanet
+from .run import CONFIGS, command, launched, mcanet
 
 pytestmark = pytest.mark.slow
 
@@ -27,8 +26,7 @@ def started(
 ) -> subprocess.CompletedProcess[str]:
     files = repr([str(CONFIGS / name) for name in config_files])
     return command(
-        sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}",
-        "-m", "monai.bundle", "run", "--config_file", files, *arguments, cwd=cwd,
+        *launched(ranks), "-m", "monai.bundle", "run", "--config_file", files, *arguments, cwd=cwd,
     )  # fmt: skip
 
 
@@ -55,8 +53,7 @@ def test_ranks_train_and_measure_a_task_of_ones_own(tmp_path: Path) -> None:
     assert mcanet("plan", dataset, "-o", "mine.json", cwd=tmp_path).returncode == 0
 
     def together(*words: object) -> None:
-        launch = (sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone")
-        run = command(*launch, "--nproc_per_node=2", "-m", "mcanet.scripts.cli", *words, cwd=tmp_path)
+        run = command(*launched(2), "-m", "mcanet.scripts.cli", *words, cwd=tmp_path)
         assert run.returncode == 0, run.stderr[-3000:]
 
     brief = ("--max_epochs", 1, "--num_workers", 0, "--roi_size", "[64,64]", "--batch_size", 2)

@@ -11,7 +11,7 @@ import nibabel
 import pytest
 
 from . import hippocampi
-from .run import CONFIGS, command
+from .run import CONFIGS, command, launched
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="Windows has no such file locks")]
 
@@ -84,7 +84,7 @@ def test_srun_and_the_loss_of_a_process(tmp_path: Path, processes: int) -> None:
 
 def torchrun(*options: str) -> list[str]:
     return [
-        sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *options,
+        *launched(2), *options,
         "-m", "monai.bundle", "run", "--config_file", str(CONFIGS / "inference.json"), "--dataset_dir", "in",
         "--output_dir", "out", *FAST,
     ]  # fmt: skip

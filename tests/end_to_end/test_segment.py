@@ -151,6 +151,15 @@ def test_settings_take_the_words_of_the_files_that_hold_them(study: Path, tmp_pa
     assert manifest(tmp_path / "out")["straight"]["status"] == "done"
 
 
+def test_null_takes_a_setting_of_the_task_away(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "skin.png")
+    given = ("--task", "skin_lesion", "--spacing", 2)
+    assert "not both" in mcanet("segment", "skin.png", "both", *given, cwd=tmp_path).stderr
+    run = mcanet("segment", "skin.png", "one", *given, "--spatial_size", "null", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+
+
 def test_a_misspelt_setting_is_an_error_and_not_passed_over(tmp_path: Path) -> None:
     run = mcanet("segment", "in", "out", "--deidentfy", "true", cwd=tmp_path)
     assert run.returncode == 1
@@ -198,11 +207,6 @@ def test_a_lesion_is_found_in_a_picture_of_any_size(tmp_path: Path) -> None:
         picture.resize(size, Image.Resampling.BICUBIC).save(tmp_path / "pictures" / f"{name}.png")
     run = mcanet("segment", "pictures", "out", "--task", "skin_lesion", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
-    given = ("--task", "skin_lesion", "--spacing", 2)
-    assert "not both" in mcanet("segment", "pictures", "both", *given, cwd=tmp_path).stderr
-    assert (
-        mcanet("segment", "pictures", "one", *given, "--spatial_size", "null", cwd=tmp_path).returncode == 0
-    )
     trained, taken = (
         Image.open(tmp_path / "out" / name / "segmentation.png") for name in ("as_trained", "as_taken")
     )

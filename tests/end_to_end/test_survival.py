@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from . import hippocampi
-from .run import CONFIGS, command, mcanet
+from .run import CONFIGS, command, launched, mcanet
 
 pytestmark = pytest.mark.slow
 
@@ -86,11 +86,10 @@ def test_two_ranks_at_half_the_batch_lose_what_one_does_at_the_whole(
 ) -> None:
     dataset = hippocampi.decathlon(tmp_path / "data", cases)  # 16 train, two whole batches, or 13
     (tmp_path / "losses.py").write_text(LOSSES)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     means = {}
     for name, words, names, batch in (
         ("one", [sys.executable], ["train.json"], 8),
-        ("two", torchrun, ["train.json", "multi_gpu_train.json"], 4),
+        ("two", launched(2), ["train.json", "multi_gpu_train.json"], 4),
     ):
         files = json.dumps([str(CONFIGS / file) for file in names])
         run = command(*words, "losses.py", files, dataset, name, batch, optimizer, cwd=tmp_path)

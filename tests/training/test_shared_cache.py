@@ -1,13 +1,12 @@
 """Ranks on one machine read each case once, and each of them has all."""
 
 import json
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from ..end_to_end.run import command
+from ..end_to_end.run import command, launched
 
 # What each of two ranks has of eight cases, and which of them it read.
 RANK = """
@@ -42,17 +41,8 @@ dist.barrier()
 
 def two_ranks(folder: Path, broken: int = -1, cache_rate: float = 1.0) -> tuple[list[dict[str, list]], str]:
     (folder / "rank.py").write_text(RANK)
-    launch = (
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node=2",
-    )
     with tempfile.TemporaryDirectory(dir="/tmp") as temporary:  # a socket's name must be short
-        run = command("env", f"TMPDIR={temporary}", *launch, "rank.py", broken, cache_rate, cwd=folder)
+        run = command("env", f"TMPDIR={temporary}", *launched(2), "rank.py", broken, cache_rate, cwd=folder)
         assert not list(Path(temporary).glob("mcanet*"))
     return [json.loads(file.read_text()) for file in sorted(folder.glob("rank_*.json"))], run.stderr
 

@@ -1,6 +1,8 @@
 """A small training that is broken off: what it goes on with, and what it refuses."""
 
 import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,16 @@ def break_off(folder: Path, epoch: int, **settings: object) -> list[float]:
     return rates
 
 
+@contextmanager
+def disk_that_fills() -> Iterator[Callable[[], None]]:
+    """What makes the disk full for files of more than 1000 bytes, until the block ends."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 def test_a_training_that_was_broken_off_ends_as_an_unbroken_one(tmp_path: Path) -> None:
     trainer, unbroken, rates = trainer_of(tmp_path / "unbroken")
     trainer.run()
@@ -99,18 +111,11 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, left: 
 def test_a_damaged_checkpoint_does_not_take_the_place_of_the_one_before(tmp_path: Path) -> None:
     break_off(tmp_path, epoch=4)
     (tmp_path / "checkpoint.pt").write_bytes(b"half a file")
-    trainer, _, _ = trainer_of(
-        tmp_path
-    )  # goes on after epoch 2, and finds the disk full at the end of epoch 3
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    trainer.add_event_handler(
-        Events.EPOCH_STARTED, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    )
-    try:
+    trainer, _, _ = trainer_of(tmp_path)  # goes on after epoch 2
+    with disk_that_fills() as fill:
+        trainer.add_event_handler(Events.EPOCH_STARTED, fill)
         with pytest.raises(SystemExit, match="cannot write .*checkpoint.pt"):
             trainer.run()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     trainer, _, after = trainer_of(tmp_path)
     trainer.run()
     assert len(after) == 3 * (EPOCHS - 2)
@@ -235,18 +240,10 @@ def test_a_training_that_stopped_early_and_was_killed_does_not_train_on(
 
 def test_a_full_disk_leaves_what_was_saved(tmp_path: Path) -> None:
     trainer, _, _ = trainer_of(tmp_path)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def fill(engine: Engine) -> None:
-        if engine.state.epoch == 3:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-
-    trainer.add_event_handler(Events.EPOCH_STARTED, fill)
-    try:
+    with disk_that_fills() as fill:
+        trainer.add_event_handler(Events.EPOCH_STARTED(once=3), fill)
         with pytest.raises(SystemExit, match=r"cannot write .*checkpoint.pt: .*File too large"):
             trainer.run()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     trainer, _, after = trainer_of(tmp_path)
     trainer.run()
     assert len(after) == 3 * (EPOCHS - 2)
@@ -289,11 +286,8 @@ def test_the_best_weights_are_those_of_the_best_validation(tmp_path: Path) -> No
 
 
 def test_a_full_disk_leaves_no_half_of_the_last_weights(tmp_path: Path) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
+    with disk_that_fills() as fill:
+        fill()
         with pytest.raises(SystemExit, match=r"cannot write .*last.pt: "):
             SaveLast(torch.nn.Linear(100, 100), tmp_path)()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
