@@ -74,8 +74,24 @@ def test_volumes_of_one_file_become_channels_where_the_description_has_so_many(t
         plan(data, tmp_path / "task.json")
     data = layouts.decathlon(tmp_path / "one")
     layouts.describe(data, modality={"0": "T2", "1": "ADC"})
-    with pytest.raises(SystemExit, match="modality lists 2 channels, the images hold 1"):
+    with pytest.raises(SystemExit, match="names 2 channels, the images hold 1"):
         plan(data, tmp_path / "task.json")
+
+
+def test_a_micrometre_is_no_rounding_error(tmp_path: Path) -> None:
+    data = layouts.decathlon(tmp_path / "data")
+    for folder in ("imagesTr", "labelsTr"):
+        for file in sorted((data / folder).iterdir()):
+            array = np.asarray(nibabel.load(file).dataobj)
+            layouts.save(
+                np.tile(array, (1, 1, 5)), file, (0.001, 0.001, 0.004)
+            )  # 40 slices of 40 x 36 pixels
+    assert planned(data)["planes"] == [2]
+    mask = data / "labelsTr" / "heart_1.nii.gz"
+    moved = nibabel.load(mask)
+    moved.affine[0, 3] += 0.0005  # half a voxel
+    nibabel.save(nibabel.Nifti1Image(np.asarray(moved.dataobj), moved.affine), mask)
+    assert_refused(data, "heart_1.nii.gz: their affines lie 0.0005 mm apart")
 
 
 def test_hounsfield_units_are_clipped_to_the_labels_percentiles(tmp_path: Path) -> None:
@@ -162,6 +178,36 @@ def test_masks_saved_as_jpeg_are_black_and_white_or_refused(tmp_path: Path) -> N
     assert_refused(labels, "masks/case0.jpg: JPEG changes values, and these are not black and white")
 
 
+@pytest.mark.parametrize(("high", "quality"), [(255, 100), (255, 95), (255, 90), (40, 95)])
+def test_masks_that_were_jpeg_once_have_no_label_for_each_shade(
+    high: int, quality: int, tmp_path: Path
+) -> None:
+    data = layouts.pictures(tmp_path / "data", high=high, size=200)
+    for file in sorted((data / "masks").iterdir()):
+        lossy = file.with_suffix(".jpg")
+        Image.open(file).save(lossy, quality=quality)
+        if high == 255:
+            Image.open(lossy).save(file)
+            lossy.unlink()
+        else:
+            lossy.replace(file)  # JPEG by its content alone
+    if high == 255:
+        assert planned(data)["label_map"] == {"above": 127}
+    else:
+        assert_refused(data, "masks/case0.png: JPEG changes values, and these are not black and white")
+
+
+@pytest.mark.parametrize("values", [(1, 2, 3, 255), (25, 50, 225, 250), (1, 2, 254, 255)])
+def test_labels_near_black_and_white_stay_labels(values: tuple[int, ...], tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data", size=100)
+    for file in sorted((data / "masks").iterdir()):
+        mask = np.zeros((100, 100), np.uint8)
+        for i, value in enumerate(values):
+            mask[20 * i : 20 * i + 15, 10:60] = value
+        Image.fromarray(mask).save(file)
+    assert planned(data)["label_map"] == {str(value): i for i, value in enumerate((0, *values))}
+
+
 def test_what_is_in_the_way_of_the_task_stays(tmp_path: Path) -> None:
     data = layouts.decathlon(tmp_path / "data")
     mine = tmp_path / "mine.json"
@@ -222,6 +268,31 @@ def test_patients_stay_together_and_left_is_not_mirrored_into_right(tmp_path: Pa
         assert patients[fold, "test"] == patients[0, "test"]
     validated = [patients[fold, "validation"] for fold in range(task["folds"])]
     assert set.union(*validated) | patients[0, "test"] == {f"patient{i:03}" for i in range(6)}
+
+
+@pytest.mark.parametrize("name", ["sub-{}_ses-{}_T1w", "patient00{}_E{}", "case0{}_slice{}"])
+@pytest.mark.parametrize("patients", [3, 6])
+def test_patients_are_known_by_many_names_and_few_are_spoken_of(
+    name: str, patients: int, tmp_path: Path
+) -> None:
+    data = layouts.pictures(tmp_path / "data", count=2 * patients)
+    for folder in ("images", "masks"):
+        for i, file in enumerate(sorted((data / folder).iterdir())):
+            file.rename(file.with_name(f"{name.format(i // 2, 'DS1'[i % 2] if 'E{' in name else i % 2)}.png"))
+    task = planned(data)
+    if patients == 3:
+        assert task["case_groups"] is None
+        assert "are of one patient, what tests is not new" in task["notes"]["case_groups"]
+    else:
+        assert task["case_groups"]
+        assert f"{patients} patients" in task["notes"]["case_groups"]
+
+
+@pytest.mark.parametrize("name", ["$__import__('os').abort()", "@seed", "% fat", "T1#2 lesion"])
+def test_labels_whose_names_monai_would_evaluate_are_refused(name: str, tmp_path: Path) -> None:
+    data = layouts.decathlon(tmp_path / "data")
+    layouts.describe(data, labels={"0": "background", "1": "wall", "2": name})
+    assert_refused(data, f"the label {name!r} of dataset.json begins with", "rename it")
 
 
 @pytest.mark.parametrize(
@@ -454,6 +525,15 @@ def test_equal_names_in_several_folders_are_told_apart(tmp_path: Path) -> None:
     assert "6 labelled cases" in planned(data)["notes"]["data"]
 
 
+def test_a_channel_that_every_picture_lacks_is_missed(tmp_path: Path) -> None:
+    data = layouts.nnunet_pictures(tmp_path / "data")
+    layouts.describe(data, channel_names={"0": "T1", "1": "T2"})
+    assert_refused(data, "dataset.json names 2 channels, the images hold 3")
+    for file in (data / "imagesTr").iterdir():
+        Image.open(file).convert("L").save(file)
+    assert_refused(data, "dataset.json names 2 channels, the images hold 1")
+
+
 def test_a_missing_channel_is_named(tmp_path: Path) -> None:
     data = layouts.nnunet(tmp_path)
     (data / "imagesTr" / "brain_2_0001.nii.gz").unlink()
@@ -478,6 +558,14 @@ def test_a_missing_channel_is_named(tmp_path: Path) -> None:
         (
             '{"channel_names": {"0": "CT"}, "file_ending": ".nrrd"}',
             r"files that end in '\.nrrd' are not read",
+        ),
+        (
+            '{"channel_names": ["CT"], "file_ending": "nii.gz"}',
+            "file_ending is 'nii.gz', expected a dot first",
+        ),
+        (
+            '{"channel_names": ["CT"], "labels": {"background": 0, "a": 1.5}}',
+            "label 'a' is 1.5, expected a whole number",
         ),
         ('{"channel_names": {}}', "channel_names must name each channel, got {}"),
         ('{"channel_names": null}', "channel_names must name each channel, got None"),
@@ -520,6 +608,9 @@ def test_folders_that_are_no_data_set_say_what_is_expected(tmp_path: Path) -> No
 def test_what_dataset_json_says_and_is_not_followed_is_told(tmp_path: Path) -> None:
     data = layouts.nnunet(tmp_path / "data")
     content = json.loads((data / "dataset.json").read_text())
+    content["numTraining"] = str(len([*(data / "labelsTr").iterdir()]))
+    (data / "dataset.json").write_text(json.dumps(content), encoding="utf-8-sig")  # as Windows' editors do
+    assert "numTraining" not in planned(data)["notes"]["data"]
     content["numTraining"] = 60
     content["channel_names"] = dict.fromkeys(content["channel_names"], "noNorm")
     (data / "dataset.json").write_text(json.dumps(content))

@@ -100,7 +100,7 @@ def test_weights_are_measured_on_what_never_trained_them(tmp_path: Path) -> None
     ):
         cases(fewer, "test", ckpt_path=weights)
     write_parts({"training": ["of another data set"], "validation": []}, weights.parent)
-    assert cases(fewer, "test", ckpt_path=weights) == cases(fewer, "test")
+    assert cases(fewer, "test", ckpt_path=weights) == cases(fewer, "all")
     (weights.parent / "split.json").write_text("{}")
     with pytest.raises(ValueError, match="does not say which cases trained the weights beside it; delete it"):
         cases(fewer, "test", ckpt_path=weights)

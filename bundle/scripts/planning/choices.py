@@ -39,8 +39,8 @@ def viewing(facts: Sequence[Facts], classes: int) -> dict[str, Choice]:
     if len(facts[0].shape) == 2:
         return {"planes": Choice([2], "pictures"), "context": Choice(0, "pictures have no neighbours")}
     spacing, shape = median([one.spacing for one in facts]), median([one.shape for one in facts])
-    # a case's thickest axis; of equally thick ones that with the fewest slices
-    thickest = [max((round(one.spacing[i], 2), -one.shape[i], i) for i in range(3))[2] for one in facts]
+    # a case's thickest axis; of those equally thick to two digits that with the fewest slices
+    thickest = [max((float(f"{one.spacing[i]:.2g}"), -one.shape[i], i) for i in range(3))[2] for one in facts]
     axis = int(np.bincount(thickest, minlength=3).argmax())
     ratio = spacing[axis] / min(in_plane(spacing.tolist(), axis))
     others = [

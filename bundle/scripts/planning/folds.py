@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 from ..training.datalist import split
 from .choices import Choice
 
-PATIENT = r"^(.*\d)[_-][A-Za-z]*[_-]?\d+$"  # patient026_frame12, sub-01_ses-02
+# sub-01_ses-02_T1w (BIDS), patient026_frame12, patient026_ED
+PATIENT = r"^(sub-[^_]+(?=_)|.*\d(?=[_-][A-Za-z]*[_-]?\d*$))"
 FEWEST_PATIENTS = 5
 FOLDS = 5
 
@@ -23,13 +24,16 @@ def folds(cases: Sequence[str], labelled: Collection[str]) -> tuple[dict[str, Ch
     patients = [match[1] if match else case for match, case in zip(matches, cases, strict=True)]
     count = Counter(patients)
     grouped = FEWEST_PATIENTS <= len(count) < len(cases)
-    if not grouped:
-        patients, count = list(cases), Counter(cases)
-        group = Choice(None, "each case stands alone, by its name")
-    else:
-        case = next(case for case, name in zip(cases, patients, strict=True) if count[name] > 1)
-        name = patients[list(cases).index(case)]
+    name, _ = count.most_common(1)[0]
+    case = cases[patients.index(name)]
+    if grouped:
         group = Choice(PATIENT, f"{case!r} and others of {name!r} stay in one part: {len(count)} patients")
+    else:
+        words = "each case stands alone, by its name"
+        if 1 < len(count) < len(cases):
+            words += f"; IF {case!r} and others of {name!r} are of one patient, what tests is not new"
+        group = Choice(None, words)
+        patients, count = list(cases), Counter(cases)
     names = list(dict.fromkeys(patients))
     number = max(2, min(FOLDS, len(names) - 1))
     held = {name for case, name in zip(cases, patients, strict=True) if case in labelled}

@@ -18,11 +18,22 @@ COLOURS = (
     (230, 80, 60), (60, 160, 230), (90, 190, 90), (240, 190, 60), (160, 100, 210), (60, 200, 190),
     (230, 120, 180), (150, 150, 60),
 )  # fmt: skip
+EVALUATED = ("$", "@", "%")  # what texts begin with that MONAI takes for programs and references
 GENEROUS = 1.5  # how far beyond the data's own range an image is still taken without a warning
 
 
 def labels(names: Sequence[str]) -> dict[str, Choice]:
-    """The label table, with codes that are true of any label."""
+    """The label table, with codes that are true of any label.
+
+    Raises:
+        ValueError: a name is none that results can have, or one that MONAI would evaluate where it reads the task.
+    """
+    for name in names:
+        if name.startswith(EVALUATED) or "#" in name:
+            raise ValueError(
+                f"the label {name!r} of dataset.json begins with {' or '.join(EVALUATED)}, or holds a #, which mean "
+                "something else in MONAI's configurations; rename it"
+            )
     table = [
         {
             "value": i + 1,

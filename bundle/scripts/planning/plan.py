@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from ..plain_exit import plain_exit
 from ..study import Limits, RefusedError
+from ..study.kinds import NIFTI_SUFFIXES
 from ..training import Layout, Pair, read_layout
 from ..training.layouts.pair import shown as name_of
 from . import choices as choose
@@ -24,7 +25,7 @@ from .overlay import fitness, labels, write
 from .values import Classes, classes_of, values_in
 
 SHOWN = 20
-LOSSY = (".jpg", ".jpeg")
+JPEG = b"\xff\xd8\xff"  # what it begins with
 T = TypeVar("T")
 
 
@@ -48,24 +49,37 @@ def plan(dataset_dir: str | Path, task_file: str | Path, limits: Mapping[str, An
     layout = read_layout(dataset_dir)
     if not layout.pairs and not layout.problems:
         raise ValueError(f"no labelled pair in {str(dataset_dir)!r} ({layout.name})")
-    volumes = {"nifti_volumes": layout.volumes} if layout.volumes > 1 else {}
+    volumes = {"nifti_volumes": layout.channels_in_file} if holds_volumes(layout) else {}
     given = {**(limits or {}), **volumes}
     bounds = Limits(**given)
     masks, problems = each(layout.pairs, lambda pair: values_in(pair, bounds), "masks")
     stop_at([*layout.problems, *problems])
-    lossy = next((name_of(pair.label) for pair in layout.pairs if pair.label.suffix.lower() in LOSSY), None)
+    lossy = next((name_of(pair.label) for pair in layout.pairs if is_jpeg(pair.label)), None)
     classes = classes_of(masks, layout.labels, lossy)
     facts, problems = each(layout.pairs, lambda pair: facts_of(pair, classes, bounds), "pairs")
     stop_at([*problems, *unlike(facts)])
-    if layout.volumes not in (1, facts[0].channels):
+    if layout.channels_in_file not in (1, facts[0].channels):
         raise ValueError(
-            f"dataset.json's modality lists {layout.volumes} channels, the images hold {facts[0].channels}; mend it"
+            f"dataset.json names {layout.channels_in_file} channels, the images hold {facts[0].channels}: mend it, or "
+            "put the files of those that are missing beside them"
         )
     weights = f"{file.resolve().with_suffix('')}_training/model.pt"
     chosen = settings(layout, classes, facts, weights, given)
     data = summary(layout, classes, facts)
     write(file, chosen, {"data": data})
     print(report(chosen, data, str(dataset_dir), str(task_file)))
+
+
+def holds_volumes(layout: Layout) -> bool:
+    """Whether its images are four-dimensional files, whose volumes become channels."""
+    names = [pair.images[0].name.lower() for pair in layout.pairs]
+    return layout.channels_in_file > 1 and any(name.endswith(NIFTI_SUFFIXES) for name in names)
+
+
+def is_jpeg(file: Path) -> bool:
+    """Whether a file holds JPEG, whatever its name says."""
+    with file.open("rb") as stream:
+        return stream.read(len(JPEG)) == JPEG
 
 
 def refuse_place(file: Path) -> None:

@@ -1,5 +1,6 @@
 """Which classes the values of a data set's masks stand for."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from ..training import Pair, one_channel
 
 MOST_LABELS = 32  # more distinct values are objects that are numbered, or a mask saved with loss
 FEWEST_GREYS = 8  # between black and white: fewer may be labels
+NOISE = 4  # how far from 0 and 255 some values lie wherever JPEG was
 EXTREME = 32  # how far from 0 and 255 the values of a two-valued mask lie after JPEG
 
 
@@ -75,7 +77,7 @@ def classes_of(
         return Classes(("label 1",), _mapped([0, *values]), words)
     if values == [1, 255] and not any({1, 255} <= set(mask) for mask in masks):
         return Classes(("label 1",), {"above": 0}, "some masks hold 0 and 1, others 0 and 255: one label")
-    if len(values) <= MOST_LABELS and not _is_soft(masks, values):
+    if len(values) <= MOST_LABELS and not _is_soft(masks, values) and not _is_noisy(masks, values):
         words = f"the masks hold 0, {', '.join(map(str, values))}: a label each; name them under labels"
         return Classes(tuple(f"label {i + 1}" for i in range(len(values))), _mapped([0, *values]), words)
     if all(sorted(set(mask) - {0}) == list(range(1, len(set(mask) - {0}) + 1)) for mask in masks):
@@ -104,6 +106,14 @@ def _is_soft(masks: Sequence[Mapping[int, int]], values: Sequence[int]) -> bool:
     greys = [value for value in values if EXTREME < value < 255 - EXTREME]
     grey, white = (sum(mask.get(value, 0) for mask in masks for value in some) for some in (greys, [255]))
     return len(greys) >= FEWEST_GREYS and grey < min(white, 0.05 * sum(sum(mask.values()) for mask in masks))
+
+
+def _is_noisy(masks: Sequence[Mapping[int, int]], values: Sequence[int]) -> bool:
+    """Whether the values lie around black and around white, as those that JPEG had at its best quality do."""
+    count = sum((Counter(mask) for mask in masks), Counter[int]())
+    whites = {value: count[value] for value in values if 255 - NOISE <= value <= 255}
+    others = sum(count[value] for value in values) - max(whites.values(), default=0)
+    return len(whites) > 1 and 0 < values[0] <= NOISE and others < max(whites.values())
 
 
 def _black_and_white(masks: Sequence[Mapping[int, int]], values: Sequence[int]) -> Classes | None:

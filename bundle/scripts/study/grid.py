@@ -24,7 +24,7 @@ def check_same_grid(first: MetaTensor, other: MetaTensor) -> None:
     extent[:, :-1] *= np.resize(np.array(first.shape[1:]), size)
     apart = float(np.abs(extent @ (a - b).T).max())
     spacing = float(np.linalg.norm(a[:-1, :-1], axis=0).min())
-    if apart > max(0.1 * spacing, 0.02):
+    if apart > 0.1 * spacing:
         raise RefusedError(
             f"{names}: their affines lie {apart:.4g} mm apart; resample one to the other's grid"
         )

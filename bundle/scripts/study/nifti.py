@@ -162,7 +162,11 @@ def _shape(header: Nifti1Header, name: str, most: int) -> tuple[tuple[int, ...],
         raise RefusedError(
             f"{name}: dim is {shape}, {len(shape)}D with intent_code {int(header['intent_code'])}; "
             "expected one 3D volume, split the file"
-            + (f", or {most} volumes as channels" if most > 1 else "")
+            + (
+                f", or {most} volumes as channels"
+                if most > 1
+                else ", or say how many channels it holds (limits nifti_volumes; modality in dataset.json)"
+            )
         )
     return (*shape[:3], 1)[:3], volumes
 

@@ -94,10 +94,8 @@ def parts_of(
     known = read_parts(ckpt_path, [pair.case for pair in pairs])
     seen = {part: {group_of(case, case_groups) for case in cases} for part, cases in known.items()}
     seen["validation"] -= seen["training"]
-    if set(names) & (seen["training"] | seen["validation"]):
-        cuts = _cuts_of_weights(names, seen, tested)
-    else:
-        cuts = split(names, seed, folds, fold, tested)
+    trained = any(seen.values())
+    cuts = _cuts_of_weights(names, seen, tested) if trained else split(names, seed, folds, fold, tested)
     part_of = {group: part for part, chosen in cuts.items() for group in chosen}
     found: dict[str, list[Pair]] = {part: [] for part in cuts}
     for pair, group in zip(pairs, groups, strict=True):

@@ -24,7 +24,7 @@ def read_layout(dataset_dir: str | Path) -> Layout:
     if not description.is_file():
         return folders(root)
     try:
-        content = json.loads(description.read_text(encoding="utf-8"))
+        content = json.loads(description.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise ValueError(f"{description}: no readable JSON ({error})") from None
     if isinstance(content, dict) and "channel_names" in content:

@@ -1,6 +1,5 @@
 """Layouts that a dataset.json describes: the Decathlon's, and nnU-Net's raw one."""
 
-import json
 import os
 import re
 from collections import Counter
@@ -19,12 +18,12 @@ NORMALISATIONS = {"nonorm", "rescale_to_0_1", "rgb_to_0_1"}  # channel names tha
 def decathlon(root: Path, content: Mapping[str, Any]) -> Layout:
     """Pairs that the list ``training`` names; see :func:`read_layout` for its errors."""
     pairs, problems = [], []
-    listed = Counter(json.dumps(entry, sort_keys=True) for entry in content["training"])
+    entries = [_files_of(entry, root) for entry in content["training"]]
+    listed = Counter(os.path.normpath(images[0]) for images, _ in entries)
     problems += [
-        f"{entry}: listed {count} times in dataset.json" for entry, count in listed.items() if count > 1
+        f"{image}: listed {count} times in dataset.json" for image, count in listed.items() if count > 1
     ]
-    for entry in content["training"]:
-        images, label = _files_of(entry, root)
+    for images, label in entries:
         pair = Pair(stem_of(root / images[0]), tuple(root / image for image in images), root / label)
         lacking = [name for name in (*images, label) if not (root / name).is_file()]
         if lacking:
@@ -36,10 +35,10 @@ def decathlon(root: Path, content: Mapping[str, Any]) -> Layout:
     name = "Medical Segmentation Decathlon"
     modality = content.get("modality", "")
     single = all(len(pair.images) == 1 for pair in pairs)
-    volumes = len(modality) if single and modality and isinstance(modality, dict) else 1
+    in_one = len(modality) if single and modality and isinstance(modality, dict | list) else 1
     labels = _names(content, root)
     return Layout(
-        name, in_order(_told_apart(pairs, root)), tuple(problems), labels, _first(modality), volumes,
+        name, in_order(_told_apart(pairs, root)), tuple(problems), labels, _first(modality), in_one,
         _other_count(content, len(content["training"])),
     )  # fmt: skip
 
@@ -47,7 +46,9 @@ def decathlon(root: Path, content: Mapping[str, Any]) -> Layout:
 def _other_count(content: Mapping[str, Any], count: int) -> tuple[str, ...]:
     """A remark where dataset.json counts other cases than there are, as after half of a copy."""
     told = content.get("numTraining", count)
-    return () if told == count else (f"dataset.json says numTraining {told}: see that all were copied",)
+    if str(told) == str(count):
+        return ()
+    return (f"dataset.json says numTraining {told}: see that all were copied",)
 
 
 def _numbered(image: Path) -> str:
@@ -108,11 +109,13 @@ def _names(content: Mapping[str, Any], root: Path) -> dict[int, str] | None:
     names: dict[int, str] = {}
     for key, other in labels.items():
         name, value = (str(other), key) if by_value else (key, other)
-        if name.lower() == "ignore" or not re.fullmatch(r"\d+", str(value)):
+        if name.lower() == "ignore" or isinstance(value, list):
             raise ValueError(
                 f"{file}: label {name!r} is {value!r}; regions and an ignored label are not "
                 "supported, give each label one value"
             )
+        if not re.fullmatch(r"\d+", str(value)):
+            raise ValueError(f"{file}: label {name!r} is {value!r}, expected a whole number from 0")
         if int(value) in names:
             raise ValueError(f"{file}: labels {names[int(value)]!r} and {name!r} have the same value {value}")
         if name.lower() == "background" and int(value):
@@ -133,6 +136,8 @@ def nnunet(root: Path, content: Mapping[str, Any]) -> Layout:
             "labelsTr, and take it out"
         )
     ending, count = str(content.get("file_ending", ".nii.gz")), len(channels)
+    if not ending.startswith("."):
+        raise ValueError(f"{root / 'dataset.json'}: file_ending is {ending!r}, expected a dot first")
     if not ending.lower().endswith((*NIFTI_SUFFIXES, *PICTURE_SUFFIXES)):
         raise ValueError(
             f"{root / 'dataset.json'}: files that end in {ending!r} are not read; convert images and labels to .nii.gz, "
@@ -144,8 +149,9 @@ def nnunet(root: Path, content: Mapping[str, Any]) -> Layout:
     images, problems = _channels(root / "imagesTr", ending, count)
     labels, strays = _ending_in(root / "labelsTr", ending)
     problems += strays
+    in_one = 1
     if ending.lower().endswith(PICTURE_SUFFIXES) and all(set(files) == {0} for files in images.values()):
-        count = 1  # a colour picture holds its channels in one file
+        in_one, count = count, 1  # a colour picture holds its channels in one file
     pairs = []
     for case in sorted(images.keys() | labels.keys()):
         files = images.get(case, {})
@@ -156,7 +162,7 @@ def nnunet(root: Path, content: Mapping[str, Any]) -> Layout:
         else:
             pairs.append(Pair(case, tuple(files[i] for i in range(count)), labels[case]))
     names, remarks = _names(content, root), _not_followed(root, content, len(pairs))
-    return Layout("nnU-Net", in_order(pairs), tuple(problems), names, _first(channels), remarks=remarks)
+    return Layout("nnU-Net", in_order(pairs), tuple(problems), names, _first(channels), in_one, remarks)
 
 
 def _not_followed(root: Path, content: Mapping[str, Any], count: int) -> tuple[str, ...]:

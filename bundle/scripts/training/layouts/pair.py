@@ -61,7 +61,7 @@ class Layout:
         problems: what has no partner, a sentence each.
         labels: names by value as ``dataset.json`` declares them, without the background; None: it does not.
         modality: of the first channel, or ``""``.
-        volumes: of four-dimensional files, that become channels.
+        channels_in_file: as ``dataset.json`` names them, where each image is one file; 1: it does not, or names one.
         remarks: what it says that is not followed, in a few words each.
     """
 
@@ -70,7 +70,7 @@ class Layout:
     problems: tuple[str, ...] = ()
     labels: dict[int, str] | None = field(default=None, hash=False)
     modality: str = ""
-    volumes: int = 1
+    channels_in_file: int = 1
     remarks: tuple[str, ...] = ()
 
 
