@@ -1,6 +1,5 @@
 """MCANet: an MSCAN encoder and a multi-scale cross-axis attention decoder, in three sizes."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -85,7 +84,6 @@ class MCANet(nn.Module):
             size=_pair(decoder_size),
             dropout=dropout,
         )
-        self.apply(_initialise)
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (B, out_channels, ⌈H/4⌉, ⌈W/4⌉), or of ``decoder_size``, before the last resizing."""
@@ -104,12 +102,3 @@ def _pair(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     if len(pair) != 2 or min(pair) < 1:
         raise ValueError(f"decoder_size must be None, a positive number or (H, W), got {size!r}")
     return pair[0], pair[1]
-
-
-def _initialise(module: nn.Module) -> None:
-    """Convolutions by He's rule over the fan-out of a group, as SegNeXt trains; norms keep 1 and 0."""
-    if isinstance(module, nn.Conv2d):
-        fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
-        nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

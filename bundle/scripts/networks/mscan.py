@@ -60,6 +60,8 @@ class ConvMLP(nn.Module):
 class Block(nn.Module):
     """Attention and MLP, each normalised before, scaled per channel and dropped at random after.
 
+    The scales begin at 0.1: at SegNeXt's 0.01, short trainings from scratch learn less (docs/training.md).
+
     Shape: (B, C, H, W) to (B, C, H, W).
     """
 
@@ -67,10 +69,10 @@ class Block(nn.Module):
         super().__init__()
         self.norm1 = nn.BatchNorm2d(channels)
         self.attention = MultiScaleConvAttention(channels)
-        self.scale1 = nn.Parameter(torch.full((channels,), 1e-2))
+        self.scale1 = nn.Parameter(torch.full((channels,), 0.1))
         self.norm2 = nn.BatchNorm2d(channels)
         self.mlp = ConvMLP(channels, channels * mlp_ratio)
-        self.scale2 = nn.Parameter(torch.full((channels,), 1e-2))
+        self.scale2 = nn.Parameter(torch.full((channels,), 0.1))
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
