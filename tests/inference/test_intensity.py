@@ -69,3 +69,19 @@ def test_a_large_picture_is_segmented_in_tiles_as_if_at_once(monkeypatch: pytest
     assert max(seen) == (32 + 2 * 4, 32 + 1)
     monkeypatch.setattr(slicewise, "_TILE", 3072)
     assert torch.equal(tiled, inferer(picture, network))
+
+
+def test_tiles_see_as_many_of_the_networks_pixels_whatever_the_voxels_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slicewise, "_TILE", 32)
+    monkeypatch.setattr(slicewise, "_MARGIN", 4)
+    seen = []
+
+    def network(x: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(x.shape[-2:]))
+        return torch.cat([-x, x], 1)
+
+    slide = MetaTensor(torch.rand(1, 1, 128, 32, 1), affine=torch.diag(torch.tensor([0.5, 0.5, 1, 1])))
+    SlicewiseInferer(planes=[2], spacing=2.0)(slide, network)
+    assert max(seen) == (32 // 4 + 2 * 4, 32 // 4)  # four voxels a pixel

@@ -161,5 +161,6 @@ def test_an_ensemble_averages_probabilities() -> None:
     one_class = Ensemble([Member(lambda x: 5 * x), Member(lambda x: -x)])(image[..., 0])
     torch.testing.assert_close(one_class.sigmoid(), ((5 * image).sigmoid() + (-image).sigmoid())[..., 0] / 2)
     assert len(passes(image[0], SlicewiseInferer(planes=[0, 2], flips=[[0], [1, 2]]), both)) == 2 * 3 * 2
+    assert len(passes(image[0, ..., 0], SlicewiseInferer(planes=[2], flips=[[2], [0, 2]]), both)) == 3 * 2
     for labels in passes(image[0], SlicewiseInferer(planes=[0, 2], flips=[[0], [1, 2]]), Member(sure)):
         assert torch.equal(labels, (image[0] > 0).to(torch.uint8))

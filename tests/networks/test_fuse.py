@@ -57,6 +57,10 @@ def test_the_network_itself_is_left_alone_and_the_fused_has_no_batch_norm() -> N
 def test_a_network_in_training_is_refused() -> None:
     with pytest.raises(ValueError, match="evaluation mode"):
         fuse(MCANet(3, 2).train())
+    fused = fuse(MCANet(3, 2).eval())
+    assert not any(weight.requires_grad for weight in fused.parameters())
+    with pytest.raises(ValueError, match="fused already"):
+        fuse(fused)
 
 
 @pytest.mark.parametrize("norm_bias", [True, False])

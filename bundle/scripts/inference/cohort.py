@@ -167,16 +167,18 @@ class Cohort(IterableDataset):
 
     def _read_ahead(self, cases: Sequence[Case]) -> Iterator[tuple[Case, _Read]]:
         """Every case with what reading it brought, the next one being read meanwhile in a thread."""
-        torch.get_num_threads()  # settles this thread's number, which would else become the reader's
-        # of one thread, for two teams would fight over the cores
-        with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as reader:
-            ahead = None
-            for case, following in zip_longest(cases, cases[1:]):
-                read = ahead.result() if ahead else self._read(case)
-                ahead = (
-                    reader.submit(self._read, following) if following and self._is_small(following) else None
-                )
-                yield case, read
+        threads = torch.get_num_threads()
+        try:
+            # of one thread, for two teams would fight over the cores
+            with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as reader:
+                ahead = None
+                for case, following in zip_longest(cases, cases[1:]):
+                    read = ahead.result() if ahead else self._read(case)
+                    small = following and self._is_small(following)
+                    ahead = reader.submit(self._read, following) if small else None
+                    yield case, read
+        finally:
+            torch.set_num_threads(threads)  # the reader's number became that of all threads to come
 
     def _is_small(self, case: Case) -> bool:
         """Whether a case may be held beside another one."""

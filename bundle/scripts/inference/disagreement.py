@@ -54,7 +54,7 @@ def passes(image: torch.Tensor, inferer: SlicewiseInferer, network: torch.nn.Mod
     found = []
     for member in members:
         for flip in inferer.flips:
-            axes = [1 + axis for axis in flip]
+            axes = [1 + axis for axis in flip if 1 + axis < image.ndim]  # a picture has no third
             for plane in inferer.planes if image.ndim == 4 else inferer.planes[:1]:
                 alone = copy.copy(inferer)
                 alone.planes, alone.flips = (plane,), ((),)

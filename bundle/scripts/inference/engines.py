@@ -94,7 +94,7 @@ def _compiled(network: nn.Module, dtype: torch.dtype) -> nn.Module:
         raise RuntimeError(
             f"torch.compile does not work here ({str(error).strip().splitlines()[0]}): it needs a C++ compiler, "
             "such as g++, or take --engine eager"
-        ) from error
+        ) from None
     return Compiled(Eager(network, dtype))
 
 

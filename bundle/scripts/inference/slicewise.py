@@ -1,5 +1,6 @@
 """The slice-wise inferer: a 2D network over volumes and pictures, eight-bit labels out."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -105,7 +106,8 @@ class SlicewiseInferer(Inferer):
         if volume.shape[-1] > 1 or volume[0].numel() <= _TILE**2 or self.spatial_size:
             return self._segment(_Volume(volume, spacing, normalise), network)
         labels = torch.empty((1, *volume.shape[1:]), dtype=torch.uint8, device=volume.device)
-        for seen, kept, place in tiles(volume.shape[1:3], round(_MARGIN * (self.spacing or 1))):
+        shrunk = self.spacing / min(spacing[:2]) if self.spacing else 1.0  # voxels in the network's pixel
+        for seen, kept, place in tiles(volume.shape[1:3], math.ceil(_MARGIN * shrunk)):
             labels[place] = self._segment(_Volume(volume[seen], spacing, normalise), network)[kept]
         return labels
 

@@ -21,17 +21,19 @@ def fuse(network: MCANet) -> MCANet:
     Shape: as the network, (B, in_channels, H, W) to (B, out_channels, H, W).
 
     Raises:
-        ValueError: the network is in training mode, where BatchNorm depends on the batch.
+        ValueError: the network is in training mode, where BatchNorm depends on the batch, or fused already.
     """
     if network.training:
         raise ValueError("only a network in evaluation mode can be fused: call network.eval() first")
+    if isinstance(network.decoder.attention, FusedAttention):
+        raise ValueError("the network is fused already")
     fused = copy.deepcopy(network).requires_grad_(False)
     _fuse_encoder(fused.encoder)
     fused.decoder.attention = FusedAttention(fused.decoder.attention)  # type: ignore[assignment]
     for module in fused.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = True
-    return fused
+    return fused.requires_grad_(False)  # of convolutions that are new, too
 
 
 def _fuse_encoder(encoder: MSCAN) -> None:
