@@ -83,9 +83,8 @@ def test_a_micrometre_is_no_rounding_error(tmp_path: Path) -> None:
     for folder in ("imagesTr", "labelsTr"):
         for file in sorted((data / folder).iterdir()):
             array = np.asarray(nibabel.load(file).dataobj)
-            layouts.save(
-                np.tile(array, (1, 1, 5)), file, (0.001, 0.001, 0.004)
-            )  # 40 slices of 40 x 36 pixels
+            forty_slices = np.tile(array, (1, 1, 5))  # of 40 x 36 pixels
+            layouts.save(forty_slices, file, (0.001, 0.001, 0.004))
     assert planned(data)["planes"] == [2]
     mask = data / "labelsTr" / "heart_1.nii.gz"
     moved = nibabel.load(mask)
@@ -270,15 +269,17 @@ def test_patients_stay_together_and_left_is_not_mirrored_into_right(tmp_path: Pa
     assert set.union(*validated) | patients[0, "test"] == {f"patient{i:03}" for i in range(6)}
 
 
-@pytest.mark.parametrize("name", ["sub-{}_ses-{}_T1w", "patient00{}_E{}", "case0{}_slice{}"])
+@pytest.mark.parametrize(
+    ("name", "scans"), [("sub-{}_ses-{}_T1w", "01"), ("patient00{}_E{}", "DS"), ("case0{}_slice{}", "01")]
+)
 @pytest.mark.parametrize("patients", [3, 6])
 def test_patients_are_known_by_many_names_and_few_are_spoken_of(
-    name: str, patients: int, tmp_path: Path
+    name: str, scans: str, patients: int, tmp_path: Path
 ) -> None:
     data = layouts.pictures(tmp_path / "data", count=2 * patients)
     for folder in ("images", "masks"):
         for i, file in enumerate(sorted((data / folder).iterdir())):
-            file.rename(file.with_name(f"{name.format(i // 2, 'DS1'[i % 2] if 'E{' in name else i % 2)}.png"))
+            file.rename(file.with_name(f"{name.format(i // 2, scans[i % 2])}.png"))
     task = planned(data)
     if patients == 3:
         assert task["case_groups"] is None

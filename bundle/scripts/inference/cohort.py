@@ -167,7 +167,7 @@ class Cohort(IterableDataset):
 
     def _read_ahead(self, cases: Sequence[Case]) -> Iterator[tuple[Case, _Read]]:
         """Every case with what reading it brought, the next one being read meanwhile in a thread."""
-        threads = torch.get_num_threads()
+        threads = torch.get_num_threads()  # asked, this thread's is settled, and does not become the reader's
         try:
             # of one thread, for two teams would fight over the cores
             with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as reader:

@@ -33,7 +33,7 @@ def fuse(network: MCANet) -> MCANet:
     for module in fused.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = True
-    return fused.requires_grad_(False)  # of convolutions that are new, too
+    return fused
 
 
 def _fuse_encoder(encoder: MSCAN) -> None:

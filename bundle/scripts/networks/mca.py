@@ -71,7 +71,8 @@ class SummedStrips(nn.Sequential):
         channels, _, height, width = weight.shape
         size, padding = (height, width), (height // 2, width // 2)
         conv = nn.Conv2d(channels, channels, size, padding=padding, groups=channels, device="meta")
-        conv.weight, conv.bias = nn.Parameter(weight.detach()), nn.Parameter(bias.detach())
+        conv.weight = nn.Parameter(weight.detach(), weight.requires_grad)
+        conv.bias = nn.Parameter(bias.detach(), bias.requires_grad)
         return conv
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

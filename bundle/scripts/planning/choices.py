@@ -29,6 +29,11 @@ class Choice(NamedTuple):
     reason: str
 
 
+def rounded(value: float, digits: int) -> float:
+    """To so many significant digits."""
+    return float(f"{value:.{digits}g}")
+
+
 def median(values: Sequence[Any]) -> np.ndarray:
     """The median over cases, one for each axis or channel."""
     return np.median(np.asarray(values, dtype=float), axis=0)
@@ -40,7 +45,7 @@ def viewing(facts: Sequence[Facts], classes: int) -> dict[str, Choice]:
         return {"planes": Choice([2], "pictures"), "context": Choice(0, "pictures have no neighbours")}
     spacing, shape = median([one.spacing for one in facts]), median([one.shape for one in facts])
     # a case's thickest axis; of those equally thick to two digits that with the fewest slices
-    thickest = [max((float(f"{one.spacing[i]:.2g}"), -one.shape[i], i) for i in range(3))[2] for one in facts]
+    thickest = [max((rounded(one.spacing[i], 2), -one.shape[i], i) for i in range(3))[2] for one in facts]
     axis = int(np.bincount(thickest, minlength=3).argmax())
     ratio = spacing[axis] / min(in_plane(spacing.tolist(), axis))
     others = [
@@ -87,7 +92,7 @@ def picture_grid(facts: Sequence[Facts]) -> dict[str, Choice]:
     large = _by_area([n for one in facts for n in one.objects])
     shrink = side / LARGEST_PATCH if large > LARGEST_PATCH / 2 else 1.0
     if shrink > 1.01:
-        shrink = float(f"{shrink:.3g}")
+        shrink = rounded(shrink, 3)
         spacing = Choice(
             shrink, f"objects up to {large:.0f} pixels: shrunk until a picture of {side:.0f} fits"
         )
@@ -111,7 +116,7 @@ def _by_area(objects: Sequence[int]) -> float:
 def volume_grid(facts: Sequence[Facts], planes: Sequence[int]) -> dict[str, Choice]:
     """spacing and roi_size of volumes."""
     within = [in_plane(one.spacing, axis) for one in facts for axis in planes]
-    target = float(f"{np.median(within):.3g}")
+    target = rounded(float(np.median(within)), 3)
     spacing = Choice(target, f"the median within the slices, {np.min(within):.3g} to {np.max(within):.3g} mm")
     slices = median([_sides(one, one.shape, planes, target) for one in facts])
     extents = [_sides(one, one.extent, planes, target) for one in facts if one.extent]

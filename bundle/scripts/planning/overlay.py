@@ -9,7 +9,7 @@ import numpy as np
 
 from ..replacing import replacing
 from ..results import label_table
-from .choices import Choice
+from .choices import Choice, rounded
 from .fingerprint import Facts
 
 # Of DICOM's CID 7150 and 7166: what can be said of any label without knowing what it is.
@@ -75,12 +75,7 @@ def fitness(facts: Sequence[Facts], ct: bool, planes: Sequence[int]) -> dict[str
 def _range(values: np.ndarray) -> list[list[float]]:
     """[low, high] for each column (cases, axes); over all of two columns, of pictures."""
     columns = [values.reshape(-1)] if values.shape[1] == 2 else list(values.T)
-    return [[_three(column.min() / GENEROUS), _three(column.max() * GENEROUS)] for column in columns]
-
-
-def _three(value: float) -> float:
-    """Three digits."""
-    return float(f"{value:.3g}")
+    return [[rounded(column.min() / GENEROUS, 3), rounded(column.max() * GENEROUS, 3)] for column in columns]
 
 
 def write(file: Path, choices: Mapping[str, Choice], data: Mapping[str, Any]) -> None:
