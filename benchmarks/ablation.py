@@ -121,6 +121,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "with elastic deformation": {"train#random_transforms": [*TRANSFORMS, ELASTIC]},
     "with low resolution": {"train#random_transforms": [*TRANSFORMS, LOW_RESOLUTION]},
     SCRATCH: SCRATCH_START,
+    "SegNeXt's start, from scratch": network("SegNeXtStart") | SCRATCH_START,
     "deep supervision, from scratch": network("DeeplySupervised") | DEEP_LOSS | SCRATCH_START,
     "cross-axis attention alone, one scale": network("OneScale") | SCRATCH_START,
     "multi-scale strips alone, no attention": network("NoCrossAxis") | SCRATCH_START,

@@ -1,5 +1,6 @@
-"""Networks and a loss that only the ablation needs: parts of ours left out, or supervised deeply."""
+"""Networks and a loss that only the ablation needs: parts of ours left out, begun otherwise, or supervised deeply."""
 
+import math
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from mcanet.scripts.networks import MCANet
 from mcanet.scripts.networks.mca import CrossAxisAttention
+from mcanet.scripts.networks.mscan import Block
 
 WEIGHTS = (1.0, 0.5, 0.25)  # of the answers of a deeply supervised network
 
@@ -46,6 +48,22 @@ class OneScale(_Changed):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(CrossAxisAttention(64, strip_sizes=(11,)), **settings)
+
+
+class SegNeXtStart(MCANet):
+    """MCANet as SegNeXt begins: He's rule over the fan-out of a group, layer scales of 0.01."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+                module.weight.data *= math.sqrt(module.groups)  # PyTorch's fan is of all groups
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, Block):
+                nn.init.constant_(module.scale1, 0.01)
+                nn.init.constant_(module.scale2, 0.01)
 
 
 class DeeplySupervised(nn.Module):
