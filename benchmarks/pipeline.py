@@ -1,14 +1,17 @@
 """Time and peak memory from a CT series on disk to NIfTI and DICOM SEG, nine classes, whole slices.
 
-    python benchmarks/pipeline.py [--slices 200 …] [--engines eager openvino] [--nnunet PYTHON]
+    python benchmarks/pipeline.py [--slices 200 …] [--engines eager openvino] [--nnunet PYTHON] [--rounds 3]
 
 Runs `mcanet segment` as its users do, in a process of its own, with random weights, which are fine for time and
 memory, and nnU-Net's 2D predictor on the same volume where given the interpreter of an environment that holds
-`nnunetv2`. Run it on a machine that does nothing else.
+`nnunetv2`. Of several rounds, each of which runs all of them in turn, the table has the median, fastest and slowest, and
+the highest peak. Run it on a machine that does nothing else.
 """
 
 import argparse
 import json
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,6 +27,7 @@ from mcanet.scripts.study import LoadStudyd
 from series import make_series
 
 LABELS = 8
+Measured = list[tuple[float, float]]
 
 
 def write_task(folder: Path) -> Path:
@@ -95,24 +99,27 @@ def watch(command: list[str], log: Path) -> tuple[float, float]:
     return time.perf_counter() - start, peak / 2**30
 
 
-def measure(slices: int, engines: list[str], nnunet: str | None) -> list[tuple[str, float, float]]:
-    """What ran, its seconds and its peak GiB."""
-    rows = []
+def measure(slices: int, engines: list[str], nnunet: str | None, rounds: int) -> dict[str, Measured]:
+    """Seconds and peak GiB of each round, by what ran."""
+    rows: dict[str, Measured] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "series").mkdir()
         make_series(folder / "series", slices)
+        commands = {}
         task = write_task(folder)
         for engine in engines:
-            out = folder / engine
             command = [sys.executable, "-W", "ignore", "-m", "mcanet.scripts.cli", "segment"]
-            command += [str(folder / "series"), str(out), "--task", str(task), "--engine", engine]
-            rows.append((f"MCANet tiny, {engine}", *watch(command, folder / "log.txt")))
+            command += [str(folder / "series"), str(folder / "out"), "--task", str(task), "--engine", engine]
+            commands[f"MCANet tiny, {engine}"] = command
         if nnunet:
             volume = write_volume(folder / "series", folder / "volume.nii.gz")
             command = [nnunet, str(Path(__file__).with_name("nnunet.py")), str(volume)]
-            command += [str(folder / "nnunet"), str(LABELS + 1)]
-            rows.append(("nnU-Net 2D, mirroring off", *watch(command, folder / "log.txt")))
+            commands["nnU-Net 2D, mirroring off"] = [*command, str(folder / "out"), str(LABELS + 1)]
+        for _ in range(rounds):
+            for name, command in commands.items():
+                rows.setdefault(name, []).append(watch(command, folder / "log.txt"))
+                shutil.rmtree(folder / "out")
     return rows
 
 
@@ -122,16 +129,21 @@ def main() -> None:
     parser.add_argument("--slices", type=int, nargs="+", default=[200])
     parser.add_argument("--engines", nargs="+", default=["eager", "openvino"])
     parser.add_argument("--nnunet", help="python of an environment that holds nnunetv2")
+    parser.add_argument("--rounds", type=int, default=1)
     arguments = parser.parse_args()
     print(f"slices of 512 x 512, {LABELS + 1} classes, {torch.get_num_threads()} threads\n")
     print("| slices | | times as fast as the last | seconds | peak GiB | of the last |")
     print("| --- | --- | --- | --- | --- | --- |")
     for slices in arguments.slices:
-        rows = measure(slices, arguments.engines, arguments.nnunet)
-        for label, taken, peak in rows:
-            ratio, share = rows[-1][1] / taken, peak / rows[-1][2]
+        rows = measure(slices, arguments.engines, arguments.nnunet, arguments.rounds)
+        for label, measured in rows.items():
+            taken, peak = zip(*measured, strict=True)
+            last_taken, last_peak = zip(*[*rows.values()][-1], strict=True)
+            middle, most = statistics.median(taken), max(peak)
+            seconds = f"{middle:.0f}" + f" ({min(taken):.0f} to {max(taken):.0f})" * (len(taken) > 1)
+            ratio, share = statistics.median(last_taken) / middle, most / max(last_peak)
             print(
-                f"| {slices} | {label} | **{ratio:.2f}** | {taken:.0f} | {peak:.2f} | {share:.2f} |",
+                f"| {slices} | {label} | **{ratio:.2f}** | {seconds} | {most:.2f} | {share:.2f} |",
                 flush=True,
             )
 

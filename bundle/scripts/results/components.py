@@ -1,8 +1,5 @@
 """Connected components of a mask, found slab by slab: a large scan is never held as a volume of numbers."""
 
-from collections.abc import Sequence
-from itertools import product
-
 import numpy as np
 from scipy import ndimage
 from scipy.sparse import coo_array
@@ -24,16 +21,19 @@ class Components:
     def __init__(self, inside: np.ndarray) -> None:
         self._inside = inside
         planes = max(1, _SLAB // inside[:1].size)
-        self._slabs = [slice(start, start + planes) for start in range(0, len(inside), planes)]
+        # each begins with the plane that the one before it ends with: there a voxel has a number of both
+        self._slabs = [slice(max(0, start - 1), start + planes) for start in range(0, len(inside), planes)]
         pieces, joints = [np.zeros(0, np.int64)], [np.zeros((2, 0), np.int64)]
-        found, previous, last = 0, 0, None
+        found, last = 0, None
         for slab in self._slabs:
             numbers, count = self._pieces(slab)
-            within = numbers[inside[slab]]  # far fewer: bincount copies what it is given as eight bytes each
-            pieces.append(np.bincount(within, minlength=count + 1)[1:])
             if last is not None:
-                joints.append(_touching(last, numbers[0]) + np.array([[found - previous], [found]]))
-            last, previous = numbers[-1].copy(), count
+                pairs = _pairs(last[0], numbers[0][inside[slab.start]])
+                joints.append(pairs + np.array([[last[1]], [found - 1]]))
+            own = slice(0 if last is None else 1, None)
+            within = numbers[own][inside[slab][own]]  # far fewer: bincount copies them as eight bytes each
+            pieces.append(np.bincount(within, minlength=count + 1)[1:])
+            last = numbers[-1][inside[slab][-1]], found - 1
             found += count
         first, second = np.concatenate(joints, axis=1)
         graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(found, found))
@@ -65,17 +65,7 @@ class Components:
         return numbers, count
 
 
-def _touching(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Pairs (2, N), from 0, of pieces of two neighbouring planes that touch."""
-    pairs = [np.zeros(0, np.int64)]
-    for shift in product((-1, 0, 1), repeat=one.ndim):
-        here, there = one[_overlap(shift)], other[_overlap([-step for step in shift])]
-        both = (here > 0) & (there > 0)
-        pairs.append(np.unique((here[both].astype(np.int64) - 1 << 32) + there[both] - 1))
-    together = np.unique(np.concatenate(pairs))
+def _pairs(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The different pairs (2, N) of numbers below 2**31 that stand at the same place (N,) of both."""
+    together = np.unique((one.astype(np.int64) << 32) + other)
     return np.stack([together >> 32, together & 0xFFFFFFFF])
-
-
-def _overlap(shift: Sequence[int]) -> tuple[slice, ...]:
-    """What of a plane lies over another one that is shifted by one pixel or none along each axis."""
-    return tuple({-1: slice(None, -1), 0: slice(None), 1: slice(1, None)}[step] for step in shift)
