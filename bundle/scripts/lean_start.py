@@ -21,6 +21,17 @@ def import_monai() -> None:
             del sys.modules[name]
 
 
+class _Taken(type):
+    """A class or function taken from a module by name; a class, for Ignite asks what is an instance of it."""
+
+    _module: str
+
+    def __getattr__(cls, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(f"{cls.__name__!r} has no attribute {name!r}")
+        return getattr(getattr(importlib.import_module(cls._module), cls.__name__), name)
+
+
 class _Later(ModuleType):
     """Stands in for a module while its classes and functions are taken by name."""
 
@@ -34,4 +45,4 @@ class _Later(ModuleType):
         def called(cls: type, *args: object, **kwargs: object) -> object:
             return getattr(importlib.import_module(module), name)(*args, **kwargs)
 
-        return type(name, (), {"__new__": called})  # a class, for Ignite asks what is an instance of it
+        return _Taken(name, (), {"__new__": called, "_module": module})

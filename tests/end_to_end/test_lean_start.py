@@ -37,11 +37,12 @@ def test_what_was_put_off_works_when_it_is_called() -> None:
         "from ignite.engine import Engine\n"
         "from ignite.handlers import Checkpoint\n"
         "from monai.data.ultrasound_confidence_map import hilbert\n"
-        "from monai.visualize import matshow3d\n"
+        "from monai.visualize import blend_images, matshow3d\n"
         "signal = hilbert(torch.ones(64).numpy())\n"
         "figure, _ = matshow3d(torch.zeros(4, 8, 8))\n"
+        "blended = blend_images(torch.zeros(1, 8, 8), torch.ones(1, 8, 8))\n"
         "kept = {}\n"
         "save = Checkpoint({'model': torch.nn.Linear(2, 2)}, lambda state, *_: kept.update(state))\n"
         "save(Engine(lambda *_: None))\n"
-        "print(*signal.shape, type(figure).__name__, *kept)"
-    ) == ["64", "Figure", "weight", "bias"]
+        "print(*signal.shape, type(figure).__name__, len(blended), *kept)"
+    ) == ["64", "Figure", "3", "weight", "bias"]

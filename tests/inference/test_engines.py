@@ -11,6 +11,7 @@ import torch
 from mcanet.scripts import BUNDLE_ROOT
 from mcanet.scripts.inference import SlicewiseInferer, open_engine
 from mcanet.scripts.networks import Ensemble, MCANet, load_weights
+from mcanet.scripts.study import RefusedError
 
 slow = pytest.mark.slow
 ENGINES = ["eager", *(pytest.param(name, marks=slow) for name in ("compiled", "openvino", "onnxruntime"))]
@@ -121,6 +122,32 @@ def test_what_is_not_finite_never_becomes_a_label(network: MCANet, engine: str, 
         SlicewiseInferer()(volume, opened)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_is_too_small_for_the_network_is_refused(network: MCANet, engine: str) -> None:
+    if engine in ("openvino", "onnxruntime"):
+        pytest.importorskip(engine)
+    opened = open_engine(copy.deepcopy(network), engine, mixed_precision=False)
+    for size in ((4, 4), (1, 3)):
+        with pytest.raises(RefusedError, match=f"would see {size[0]} x {size[1]} pixels"):
+            SlicewiseInferer()(torch.zeros(1, 3, *size), opened)
+    assert SlicewiseInferer()(torch.zeros(1, 3, 5, 1), opened).shape == (1, 1, 5, 1)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("value", [100.0, 700.0, 1e3, 1e5, 1e20])
+def test_what_overflows_never_becomes_a_label(network: MCANet, engine: str, value: float) -> None:
+    if engine in ("openvino", "onnxruntime"):
+        pytest.importorskip(engine)
+    batch = torch.zeros(1, 3, 112, 112)
+    batch[:, :, 20:60, 8:58] = value
+    opened = open_engine(copy.deepcopy(network), engine, mixed_precision=False)
+    with torch.no_grad():
+        answer, exact = opened(batch), copy.deepcopy(network).double()(batch.double())
+    assert answer.isfinite().all() == (value == 100), "it is exact, or refused"
+    if value == 100:
+        assert torch.equal(answer.argmax(1), exact.argmax(1))
+
+
 @slow
 def test_threads_may_share_openvino(network: MCANet) -> None:
     pytest.importorskip("openvino")
@@ -131,6 +158,26 @@ def test_threads_may_share_openvino(network: MCANet) -> None:
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(opened, batches))
     assert all(torch.equal(answer, answers[0]) for answer in answers)
+
+
+@slow
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_exported_engines_take_no_more_threads_than_pytorch(network: MCANet, engine: str) -> None:
+    pytest.importorskip(engine)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        opened = open_engine(copy.deepcopy(network), engine, mixed_precision=False)
+        with torch.no_grad():
+            opened(*pictures((1, 64, 64)))
+    finally:
+        torch.set_num_threads(threads)
+    if engine == "openvino":
+        ((request,),) = opened.requests.values()  # a second one would run beside it
+        taken = request.get_compiled_model().get_property("INFERENCE_NUM_THREADS")
+    else:
+        taken = opened.session.get_session_options().intra_op_num_threads
+    assert taken == 1
 
 
 @slow

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from mcanet.scripts.inference import SlicewiseInferer
+from mcanet.scripts.inference import SlicewiseInferer, by_slice, slicewise
 from mcanet.scripts.inference.disagreement import passes
 from mcanet.scripts.networks import Ensemble
 from monai.data import MetaTensor
+from monai.transforms import NormalizeIntensityd
 
 
 class Sign(torch.nn.Module):
@@ -96,6 +97,42 @@ def test_slices_of_any_size_are_squashed_to_one_and_come_back() -> None:
         ValueError, match="not both: got spacing 2 and spatial_size \\[32, 40\\]; set one of them"
     ):
         SlicewiseInferer(spacing=2, spatial_size=(32, 40))
+
+
+@pytest.mark.parametrize("flips", [[], [[0], [1], [2]]])
+@pytest.mark.parametrize("classes", [1, 2])
+def test_a_large_picture_is_squashed_part_by_part(
+    classes: int, flips: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = torch.nn.functional.interpolate(volume(1, 3, 40, 30), (400, 311), mode="bicubic")
+    sizes, answers = [], []
+    for side in (2048, 100):
+        monkeypatch.setattr(slicewise, "_TILE", side)
+        network = Sign(3)
+        inferer = SlicewiseInferer(
+            spatial_size=(64, 48), intensity=by_slice(NormalizeIntensityd("image")), flips=flips
+        )
+        answers.append(inferer(picture, lambda x, whole=network: whole(x)[:, -classes:]))
+        sizes.append(network.sizes)
+    assert sizes == [{(1, 3, 64, 48)}] * 2
+    assert (answers[0] != answers[1]).float().mean() < 1e-4  # where a sum is 0 but for rounding
+    assert 0.1 < answers[0].float().mean() < 0.9
+
+
+@pytest.mark.parametrize("options", [{}, {"flips": [[0]]}, {"planes": [0, 1, 2]}])
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("classes", [1, 2])
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
+def test_an_infinite_answer_is_no_label(options: dict, members: int, classes: int, value: float) -> None:
+    class Broken(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits = torch.zeros(len(x), classes, *x.shape[2:])
+            logits[:, 0, 0, 0] = value
+            return logits
+
+    network = Ensemble([Broken()] * members) if members > 1 else Broken()
+    with pytest.raises(ValueError, match="not finite"):
+        SlicewiseInferer(**options)(volume(1, 1, 6, 5, 4), network)
 
 
 def test_slices_smaller_than_the_roi_are_padded_and_larger_ones_go_in_windows() -> None:

@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from ..networks import Ensemble, MCANet, fuse
 from ..plain_exit import plain_exit
 from ..precision import bfloat16_is_native
+from ..study import RefusedError
 from .exported_engines import SIZES_COMPILED, open_onnxruntime, open_openvino
 
+SHRINKS = 4  # the side of what becomes one pixel where the network decodes
 PIXELS_A_PASS = 2 * 256 * 256  # of a batch on a CPU: the activations of more leave its caches, and its heap
 
 
@@ -27,6 +29,8 @@ def open_engine(network: nn.Module, engine: str = "eager", mixed_precision: bool
             never).
 
     Shape: that of the network, float32 logits.
+
+    It refuses pictures of no more than 4 × 4 pixels.
 
     Raises:
         SystemExit: there is no such engine, or its package, compiler or device is missing.
@@ -52,7 +56,19 @@ def open_engine(network: nn.Module, engine: str = "eager", mixed_precision: bool
             lower = bfloat16_is_native(device) and engine != "onnxruntime"
         network.eval()
         fused = fuse(network) if isinstance(network, MCANet) else network
-        return engines[engine](fused, torch.bfloat16 if lower else torch.float32)
+        opened = engines[engine](fused, torch.bfloat16 if lower else torch.float32)
+        opened.register_forward_pre_hook(_refuse_small)
+        return opened
+
+
+def _refuse_small(engine: nn.Module, arguments: tuple[torch.Tensor]) -> None:
+    """Refuses pictures whose last norms would have a single value each: nothing is left of them at 1/4."""
+    height, width = arguments[0].shape[-2:]
+    if max(height, width) <= SHRINKS:
+        raise RefusedError(
+            f"the network would see {height} x {width} pixels, and needs more than {SHRINKS} along one side: "
+            "nothing can be segmented in so small an image"
+        )
 
 
 class Eager(nn.Module):

@@ -1,4 +1,7 @@
-"""Engines outside PyTorch, which run the network's traced graph: OpenVINO and ONNX Runtime."""
+"""Engines outside PyTorch, which run the network's traced graph: OpenVINO and ONNX Runtime.
+
+They take as many threads as PyTorch would, so that ``OMP_NUM_THREADS`` binds them, too.
+"""
 
 import importlib
 import itertools
@@ -77,8 +80,10 @@ class OpenVINO(nn.Module):
         if size not in self.requests:
             graph = self.graph.clone()
             graph.reshape([1, *size])
-            free = {"CPU_RUNTIME_CACHE_CAPACITY": KERNELS_KEPT} if -1 in size else {}
-            program = self.openvino.Core().compile_model(graph, "CPU", {**self.hints, **free})
+            own: dict[str, Any] = {"INFERENCE_NUM_THREADS": torch.get_num_threads()}
+            if -1 in size:
+                own["CPU_RUNTIME_CACHE_CAPACITY"] = KERNELS_KEPT
+            program = self.openvino.Core().compile_model(graph, "CPU", self.hints | own)
             best = program.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
             self.requests[size] = [program.create_infer_request() for _ in range(best)]
         return self.requests[size]
@@ -123,7 +128,10 @@ class MomentsNorm(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         mean, variance = self._of_groups(x) if isinstance(self.norm, nn.GroupNorm) else _of_positions(x)
-        factor = torch.rsqrt(variance + self.norm.eps) * self.norm.weight[:, None, None]
+        overflown = (
+            0 * variance
+        )  # NaN where the squares are infinite: 1 / inf, 0, would pass for a constant region
+        factor = torch.rsqrt(variance + self.norm.eps + overflown) * self.norm.weight[:, None, None]
         if self.norm.bias is None:
             return x * factor
         return (x - mean) * factor + self.norm.bias[:, None, None]
@@ -165,13 +173,15 @@ def open_onnxruntime(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     onnxruntime = _extra("onnxruntime", "onnxruntime onnx onnxscript")
     _extra("onnxscript", "onnxruntime onnx onnxscript")
     free = dict.fromkeys((0, 2, 3), torch.export.Dim.AUTO)  # batch, H, W
-    network = network.float()
+    _rewrite(network.float())
     program = torch.onnx.export(
         network, _example(network), dynamo=True, dynamic_shapes=(free,), verbose=False
     )
     assert program is not None
     model = program.model_proto.SerializeToString()
-    return ONNXRuntime(onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    return ONNXRuntime(onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"]))
 
 
 class ONNXRuntime(nn.Module):

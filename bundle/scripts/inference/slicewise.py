@@ -103,12 +103,44 @@ class SlicewiseInferer(Inferer):
     def _labels(self, volume: torch.Tensor, spacing: Sequence[float], network: Network) -> torch.Tensor:
         """Labels (1, X, Y, Z) of one volume (C, X, Y, Z), of large pictures tile by tile."""
         normalise = self.intensity(volume) if self.intensity else _as_it_is
-        if volume.shape[-1] > 1 or volume[0].numel() <= _TILE**2 or self.spatial_size:
+        large = volume.shape[-1] == 1 and volume[0].numel() > _TILE**2
+        if large and self.spatial_size and self.planes == (2,):
+            return self._squashed(volume, normalise, network)
+        if not large or self.spatial_size:
             return self._segment(_Volume(volume, spacing, normalise), network)
         labels = torch.empty((1, *volume.shape[1:]), dtype=torch.uint8, device=volume.device)
         shrunk = self.spacing / min(spacing[:2]) if self.spacing else 1.0  # voxels in the network's pixel
         for seen, kept, place in tiles(volume.shape[1:3], math.ceil(_MARGIN * shrunk)):
             labels[place] = self._segment(_Volume(volume[seen], spacing, normalise), network)[kept]
+        return labels
+
+    def _squashed(self, picture: torch.Tensor, normalise: Normalise, network: Network) -> torch.Tensor:
+        """Labels (1, X, Y, 1) of a large picture (C, X, Y, 1) that is squashed to ``spatial_size``.
+
+        Rows and columns are resized one after the other, which is the same, and the larger ones part by part.
+        """
+        assert self.spatial_size is not None
+        height, width = picture.shape[1:3]
+        rows, one = max(1, _TILE**2 // width), torch.zeros(1, dtype=torch.int64)
+        parts = [slice(start, min(start + rows, height)) for start in range(0, height, rows)]
+        narrow = []
+        for part in parts:
+            slices = normalise(with_context(picture[:, part], 2, one, self.context).float())
+            narrow.append(resize(slices, (slices.shape[2], self.spatial_size[1])))
+        seen, tall = resize(torch.cat(narrow, 2), self.spatial_size), []
+        for flip in self.flips:
+            axes = [2 + axis for axis in flip if axis < 2]
+            logits = self._forward(seen.flip(axes), network).flip(axes)
+            tall.append(resize(logits, (height, self.spatial_size[1])))
+        labels = torch.empty((1, *picture.shape[1:]), dtype=torch.uint8, device=picture.device)
+        for part in parts:
+            wide = [resize(logits[:, :, part], (part.stop - part.start, width)) for logits in tall]
+            found = (
+                decide(wide[0])
+                if len(wide) == 1
+                else decide_mean(torch.stack([*map(probabilities, wide)]).mean(0))
+            )
+            labels[0, part, :, 0] = found[0]
         return labels
 
     def _segment(self, volume: "_Volume", network: Network) -> torch.Tensor:
@@ -125,7 +157,7 @@ class SlicewiseInferer(Inferer):
         for flip in self.flips[1:]:
             scores += self._scores(volume, flip, network)
         scores /= len(passes)
-        return decide((scores - 0.5 if scores.shape[0] == 1 else scores)[None])
+        return decide_mean(scores[None])
 
     def _scores(self, volume: "_Volume", flip: Sequence[int], network: Network) -> torch.Tensor:
         """Probabilities (classes, X, Y, Z) of the flipped volume, summed over the planes, flipped back."""
@@ -196,7 +228,12 @@ def _as_it_is(slices: torch.Tensor) -> torch.Tensor:
 
 
 def probabilities(logits: torch.Tensor) -> torch.Tensor:
-    """Softmax over the classes (N, classes, H, W), or a sigmoid where there is one."""
+    """Softmax over the classes (N, classes, H, W), or a sigmoid where there is one.
+
+    Raises:
+        ValueError: a logit is not finite, which an average would hide.
+    """
+    _refuse_infinite(logits)
     return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
 
 
@@ -206,8 +243,17 @@ def decide(scores: torch.Tensor) -> torch.Tensor:
     Raises:
         ValueError: a score is not finite, which would silently become background.
     """
-    if not scores.sum().isfinite():  # one that is not makes the sum so, and no copy is made
-        raise ValueError("the network's answer is not finite: check the weights, or run in float32")
+    _refuse_infinite(scores)
     if scores.shape[1] == 1:
         return (scores[:, 0] > 0).to(torch.uint8)
     return scores.max(1).indices.to(torch.uint8)  # argmax is six times slower on channels that lie apart
+
+
+def decide_mean(scores: torch.Tensor) -> torch.Tensor:
+    """uint8 labels (N, …) of the mean of several passes' probabilities (N, classes, …)."""
+    return decide(scores - 0.5 if scores.shape[1] == 1 else scores)
+
+
+def _refuse_infinite(scores: torch.Tensor) -> None:
+    if not scores.sum().isfinite():  # one that is not makes the sum so, and no copy is made
+        raise ValueError("the network's answer is not finite: check the weights, or run in float32")

@@ -21,6 +21,7 @@ class Ensemble(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         logits = torch.stack([member(x) for member in self.members])
+        logits = logits + 0 * logits  # NaN where one is infinite, which the mean would hide
         if logits.shape[2] == 1:
             return logits.sigmoid().mean(0).logit(eps=1e-6)
         return logits.log_softmax(2).logsumexp(0)

@@ -2,11 +2,12 @@
 
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 
 
 class ChannelLayerNorm(nn.Module):
     """Layer normalisation over the channels at each position, in float32 whatever the input's precision.
+
+    What is so large that its squares are infinite becomes NaN, and no 0, which would pass for a constant.
 
     Args:
         channels: number of channels.
@@ -25,8 +26,10 @@ class ChannelLayerNorm(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = x.permute(0, 2, 3, 1)  # (B, H, W, C): free in channels-last memory
         if self.bias is not None:
-            y = F.layer_norm(y, y.shape[-1:], self.weight.to(y.dtype), self.bias.to(y.dtype), self.eps)
+            weight, bias = self.weight.to(y.dtype), self.bias.to(y.dtype)
+            y, _, factor = torch.native_layer_norm(y, y.shape[-1:], weight, bias, self.eps)
         else:
             variance = y.float().var(-1, unbiased=False, keepdim=True)
-            y = (y * torch.rsqrt(variance + self.eps)).to(x.dtype) * self.weight.to(x.dtype)
-        return y.permute(0, 3, 1, 2)
+            factor = torch.rsqrt(variance + self.eps)
+            y = (y * factor).to(x.dtype) * self.weight.to(x.dtype)
+        return y.masked_fill(~(factor > 0), torch.nan).permute(0, 3, 1, 2)
