@@ -18,6 +18,7 @@ Network = Callable[..., torch.Tensor]
 Place = tuple[slice, slice, slice]  # of channels, rows, columns
 _BATCH_PIXELS = 2**16  # of a slice, up to which a batch is full
 _TILE = 2048  # pixels along a side, above which a picture is segmented in tiles
+_PART = 2**20  # pixels of a picture squashed as a whole that are held as numbers at a time
 _MARGIN = 128  # the network's pixels around a tile, seen and not kept
 
 
@@ -121,13 +122,14 @@ class SlicewiseInferer(Inferer):
         """
         assert self.spatial_size is not None
         height, width = picture.shape[1:3]
-        rows, one = max(1, _TILE**2 // width), torch.zeros(1, dtype=torch.int64)
+        rows, one = max(1, _PART // width), torch.zeros(1, dtype=torch.int64)
         parts = [slice(start, min(start + rows, height)) for start in range(0, height, rows)]
-        narrow = []
+        # taken whole: what is kept of each part would lie in the memory that the next one needs
+        narrow = torch.empty(1, len(picture) * (2 * self.context + 1), height, self.spatial_size[1])
         for part in parts:
             slices = normalise(with_context(picture[:, part], 2, one, self.context).float())
-            narrow.append(resize(slices, (slices.shape[2], self.spatial_size[1])))
-        seen, tall = resize(torch.cat(narrow, 2), self.spatial_size), []
+            narrow[:, :, part] = resize(slices, (slices.shape[2], self.spatial_size[1]))
+        seen, tall = resize(narrow.to(picture.device), self.spatial_size), []
         for flip in self.flips:
             axes = [2 + axis for axis in flip if axis < 2]
             logits = self._forward(seen.flip(axes), network).flip(axes)

@@ -66,9 +66,8 @@ class PostProcess(Transform):
         given = labels.detach().cpu().numpy() if tensor else np.asarray(labels)
         cleaned = given.astype(np.uint8)
         for piece in self.pieces:
-            inside = np.isin(cleaned[0], list(piece))
-            components = Components(inside)
-            cleaned[0][inside & ~components.only(components.largest)] = 0
+            components = Components(np.isin(cleaned[0], list(piece)))
+            cleaned[0][components.only(~components.largest)] = 0
         if self.keep_largest or self.fill_holes or any(self.min_voxels.values()):
             for value, box in enumerate(ndimage.find_objects(cleaned[0]), 1):
                 if box is not None:
@@ -80,17 +79,15 @@ class PostProcess(Transform):
 
     def _clean(self, part: np.ndarray, value: int) -> None:
         """Clean one label in place, in the box that holds all of it."""
-        inside = part == value
         smallest = self.min_voxels.get(value, 0)
         if smallest > 1 or value in self.keep_largest:
-            components = Components(inside)
+            components = Components(part == value)
             keep = components.sizes >= max(smallest, 1)
             if value in self.keep_largest:
                 keep &= components.largest
-            part[inside & ~components.only(keep)] = 0
-            inside = part == value
+            part[components.only(~keep)] = 0
         if value in self.fill_holes:
-            part[ndimage.binary_fill_holes(inside) & (part == 0)] = value
+            part[ndimage.binary_fill_holes(part == value) & (part == 0)] = value
 
 
 class PostProcessd(MapTransform):
