@@ -5,7 +5,14 @@ import sys
 from types import ModuleType
 
 # of MONAI's pictures in notebooks, its check of metadata, its ultrasound and signal transforms; of Ignite's savers
-PUT_OFF = ("matplotlib", "matplotlib.pyplot", "jsonschema", "scipy.signal", "torch.distributed.optim")
+PUT_OFF = (
+    "matplotlib",
+    "matplotlib.pyplot",
+    "jsonschema",
+    "jsonschema.exceptions",
+    "scipy.signal",
+    "torch.distributed.optim",
+)
 
 
 def import_monai() -> None:
@@ -45,4 +52,5 @@ class _Later(ModuleType):
         def called(cls: type, *args: object, **kwargs: object) -> object:
             return getattr(importlib.import_module(module), name)(*args, **kwargs)
 
-        return _Taken(name, (), {"__new__": called, "_module": module})
+        kinds = (Exception,) if name.endswith("Error") else ()  # else nothing could be caught beside it
+        return _Taken(name, kinds, {"__new__": called, "_module": module})

@@ -46,3 +46,16 @@ def test_what_was_put_off_works_when_it_is_called() -> None:
         "save(Engine(lambda *_: None))\n"
         "print(*signal.shape, type(figure).__name__, len(blended), *kept)"
     ) == ["64", "Figure", "3", "weight", "bias"]
+
+
+def test_a_check_of_metadata_says_what_is_wrong() -> None:
+    assert printed(
+        "from mcanet.scripts.lean_start import import_monai; import_monai()\n"
+        "from monai.bundle import scripts\n"
+        "try:\n"
+        "    scripts.validate(1, {'type': 'string'})\n"
+        "except scripts.ValidationError:\n"
+        "    print('of MONAI')\n"
+        "except Exception as error:\n"
+        "    print(type(error).__module__, error.message)\n"
+    ) == ["jsonschema.exceptions", "1", "is", "not", "of", "type", "'string'"]
