@@ -128,9 +128,8 @@ class MomentsNorm(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         mean, variance = self._of_groups(x) if isinstance(self.norm, nn.GroupNorm) else _of_positions(x)
-        overflown = (
-            0 * variance
-        )  # NaN where the squares are infinite: 1 / inf, 0, would pass for a constant region
+        # NaN where the squares are infinite, for 1 / inf would pass for a constant region
+        overflown = 0 * variance
         factor = torch.rsqrt(variance + self.norm.eps + overflown) * self.norm.weight[:, None, None]
         if self.norm.bias is None:
             return x * factor

@@ -124,7 +124,7 @@ class SlicewiseInferer(Inferer):
         height, width = picture.shape[1:3]
         rows, one = max(1, _PART // width), torch.zeros(1, dtype=torch.int64)
         parts = [slice(start, min(start + rows, height)) for start in range(0, height, rows)]
-        # taken whole: what is kept of each part would lie in the memory that the next one needs
+        # at once: what is kept of each part would lie in the memory that the next one needs
         narrow = torch.empty(1, len(picture) * (2 * self.context + 1), height, self.spatial_size[1])
         for part in parts:
             slices = normalise(with_context(picture[:, part], 2, one, self.context).float())
@@ -136,13 +136,9 @@ class SlicewiseInferer(Inferer):
             tall.append(resize(logits, (height, self.spatial_size[1])))
         labels = torch.empty((1, *picture.shape[1:]), dtype=torch.uint8, device=picture.device)
         for part in parts:
-            wide = [resize(logits[:, :, part], (part.stop - part.start, width)) for logits in tall]
-            found = (
-                decide(wide[0])
-                if len(wide) == 1
-                else decide_mean(torch.stack([*map(probabilities, wide)]).mean(0))
-            )
-            labels[0, part, :, 0] = found[0]
+            size = part.stop - part.start, width
+            scores = torch.stack([probabilities(resize(logits[:, :, part], size)) for logits in tall])
+            labels[0, part, :, 0] = decide_mean(scores.mean(0))[0]
         return labels
 
     def _segment(self, volume: "_Volume", network: Network) -> torch.Tensor:
