@@ -19,7 +19,8 @@ DEFAULT_TASK = "hippocampus"  # the settings in the configs themselves
 Commands = argparse._SubParsersAction  # argparse has no public name for it
 # JSON's words are texts to MONAI's command line, and it passes over None
 PYTHON_WORDS = {"null": "$None", "None": "$None", "true": "True", "false": "False"}
-OF_MONAI = {"run_id", "init_id", "final_id", "meta_file", "logging_file", "tracking", "args_file"}
+OF_MONAI = {"run_id", "init_id", "final_id", "meta_file", "logging_file", "args_file"}
+OF_MONAI |= {"tracking", "tracking_uri", "experiment_name", "run_name"}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from mcanet.scripts.results.lock import FolderLock
 
+from ..conftest import BUNDLE
 from . import hippocampi
 from .run import CONFIGS, command, launched, mcanet
 
@@ -45,6 +47,27 @@ def test_killed_at_any_moment_it_ends_with_the_weights_of_an_unbroken_training(t
     expected = weights(tmp_path / "unbroken")
     assert all(torch.equal(value, expected[name]) for name, value in weights(tmp_path / "broken").items())
     assert [file.name for file in (tmp_path / "broken").glob("*checkpoint*")] == ["checkpoint.pt"]
+
+
+def test_a_refused_training_changes_nothing_and_lost_weights_are_missed(tmp_path: Path) -> None:
+    dataset, out = hippocampi.decathlon(tmp_path / "data", 8), tmp_path / "out"
+    begin = ("--init_path", BUNDLE / "models" / "tasks" / "cardiac.pt", "--max_epochs", 1)
+    run = mcanet("train", dataset, "out", *BRIEF, *begin, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr[-2000:]
+    kept = {
+        file.name: file.read_bytes() for file in out.glob("*.*") if not file.name.startswith(("events", "."))
+    }
+    assert {"model.pt", "last.pt", "split.json", "data_license.txt"} <= kept.keys()
+    lock = FolderLock(out)
+    run = mcanet("train", dataset, "out", *BRIEF, cwd=tmp_path)
+    lock.close()
+    assert run.returncode == 1
+    assert "another run" in run.stderr
+    assert all((out / name).read_bytes() == content for name, content in kept.items())
+    (out / "model.pt").unlink()
+    run = mcanet("train", dataset, "out", *BRIEF, *begin, cwd=tmp_path)
+    assert run.returncode == 1
+    assert "model.pt is missing or damaged" in run.stderr
 
 
 LOSSES = """

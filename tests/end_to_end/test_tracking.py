@@ -55,13 +55,17 @@ def server(folder: Path) -> Iterator[str]:
         process.wait(30)
 
 
-def test_the_settings_are_kept_with_the_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["monai_experiment", "nights"])
+def test_the_settings_are_kept_with_the_run(name: str, tmp_path: Path) -> None:
     dataset = hippocampi.decathlon(tmp_path / "data", 6)
-    words = ("train", dataset, "out", *BRIEF, "--tracking", "mlflow")
+    words = ["train", dataset, "out", *BRIEF, "--tracking", "mlflow"]
+    if name == "nights":
+        words += ["--experiment_name", name, "--run_name", "first", "--tracking_uri", "sqlite:///named.db"]
     run = command(sys.executable, "-m", "mcanet.scripts.cli", *words, cwd=tmp_path)
     assert run.returncode == 0, run.stderr[-3000:]
-    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/out/mlruns.db")
-    (experiment,) = (found for found in client.search_experiments() if found.name == "monai_experiment")
+    file = tmp_path / ("named.db" if name == "nights" else "out/mlruns.db")
+    client = mlflow.MlflowClient(f"sqlite:///{file}")
+    (experiment,) = (found for found in client.search_experiments() if found.name == name)
     kept = [
         entry.path
         for found in client.search_runs([experiment.experiment_id])

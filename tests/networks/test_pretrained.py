@@ -1,5 +1,7 @@
 """Published weights: equal to the reference, and never loaded by halves."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from mcanet.scripts.networks import (
@@ -110,3 +112,32 @@ def test_training_starts_from_another_tasks_weights_with_a_classifier_of_its_own
     inputs = ((other, image), (network, image.repeat(1, 3, 1, 1)))
     stems = [net.eval().encoder.downsamples[0](x) for net, x in inputs]
     torch.testing.assert_close(*stems)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({0: torch.ones(1)}, "holds no tensors by name"),
+        ({}, "holds no tensors by name"),
+        ({"model": "x"}, "holds no tensors by name"),
+        ({"encoder.a": "x"}, "holds no tensors by name"),
+        ({"network": {}, "progress": {}}, "what a training goes on from: give model.pt or last.pt"),
+        ({"encoder.downsamples.0.0.weight": torch.ones(3)}, "have 1 axes, expected 4"),
+        ({"encoder.a": torch.ones(3)}, r"missing \['decoder.align.0.weight', .*, and \d+ more\]"),
+        ({"neck": torch.ones(3)}, r"no counterpart in MCANet for 1 names of the checkpoint: \['neck'\]"),
+    ],
+)
+def test_what_no_training_can_start_from_is_named(content: dict, words: str, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "some.pt")
+    with pytest.raises(ValueError, match=rf"some.pt'.*{words}") as raised:
+        start_from(MCANet(), tmp_path / "some.pt")
+    assert len(str(raised.value)) < 1000
+
+
+def test_weights_of_another_variant_are_not_taken_for_other_classes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.save({"state_dict": MCANet().state_dict()}, tmp_path / "tiny.pt")
+    with pytest.raises(ValueError, match="do not fit the network"):
+        start_from(MCANet(variant="small"), tmp_path / "tiny.pt")
+    assert caplog.text == ""

@@ -8,18 +8,27 @@ from pathlib import Path
 import pytest
 import torch
 from ignite.engine import Engine, Events
+from mcanet.scripts.networks import license_of
 from mcanet.scripts.results.lock import FolderLock
 from mcanet.scripts.training import Checkpoints, OnlyFinite, SaveBest, SaveLast
+from mcanet.scripts.training.parts import read_parts, write_parts
 from monai.data import DataLoader, MetaTensor, list_data_collate
 from monai.engines import SupervisedTrainer
 
+from ..conftest import BUNDLE
 from ..damage import spoil_a_weight
 
 EPOCHS = 5
+TASKS = BUNDLE / "models" / "tasks"
 
 
 def trainer_of(
-    folder: Path, infinite: bool = False, skip: bool = False, resume: bool = True, **settings: object
+    folder: Path,
+    infinite: bool = False,
+    skip: bool = False,
+    resume: bool = True,
+    ckpt_dir: Path | None = None,
+    **settings: object,
 ) -> tuple[SupervisedTrainer, torch.nn.Module, list[float]]:
     """A trainer with its network, and the list that its learning rates go to."""
     torch.manual_seed(0)
@@ -51,7 +60,9 @@ def trainer_of(
     evaluator = Engine(lambda engine, batch: None)
     evaluator.state.best_metric, evaluator.state.best_metric_epoch = 0.5, 1
     parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
-    Checkpoints(folder, parts, evaluator, {"learning_rate": 0.1, **settings}, resume).attach(trainer)
+    Checkpoints(
+        folder, parts, evaluator, {"learning_rate": 0.1, **settings}, resume, ckpt_dir=ckpt_dir
+    ).attach(trainer)
     return trainer, network, rates
 
 
@@ -187,6 +198,27 @@ def test_a_training_that_has_ended_is_left_as_it_is(tmp_path: Path, caplog: pyte
     assert "(learning_rate was 0.1, is 0.2): its weights are replaced" in caplog.text
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_training_does_not_go_on_without_its_best_weights(ended: bool, tmp_path: Path) -> None:
+    best = tmp_path / "best" / "model.pt"
+    if ended:
+        trainer_of(tmp_path)[0].run()
+    else:
+        break_off(tmp_path, epoch=4)
+    for content in (None, b"half"):
+        if content is not None:
+            best.parent.mkdir()
+            best.write_bytes(content)
+        with pytest.raises(
+            SystemExit, match=r"model.pt is missing or damaged, .*best weights \(of epoch 1\)"
+        ):
+            trainer_of(tmp_path, ckpt_dir=best.parent)[0].run()
+    torch.save({}, best)
+    trainer, _, rates = trainer_of(tmp_path, ckpt_dir=best.parent)
+    trainer.run()
+    assert len(rates) == (0 if ended else 3 * (EPOCHS - 3))
+
+
 def test_two_processes_do_not_train_into_one_folder(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path)
     with pytest.raises(SystemExit, match=r"cannot train: another run \(process \d+\) is writing to"):
@@ -283,6 +315,34 @@ def test_the_best_weights_are_those_of_the_best_validation(tmp_path: Path) -> No
     evaluator.run([0], max_epochs=3)
     assert float(torch.load(tmp_path / "model.pt", weights_only=True)["weight"]) == pytest.approx(0.7)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["model.pt", "split.json"]
+
+
+def test_weights_never_lie_without_their_licence_and_their_cases(tmp_path: Path) -> None:
+    evaluator = Engine(lambda engine, batch: None)
+    evaluator.state.best_metric, evaluator.state.best_metric_epoch, evaluator.state.epoch = 0.5, 1, 1
+    saved: list[tuple[str, dict]] = []
+
+    class Network(torch.nn.Linear):
+        def state_dict(self, *args: object, **kwargs: object) -> dict:
+            saved.append((license_of(tmp_path / "model.pt"), read_parts(tmp_path / "model.pt")))
+            return super().state_dict(*args, **kwargs)
+
+    for name, init_path in (("a", TASKS / "cardiac.pt"), ("b", TASKS / "nuclei.pt")):
+        SaveBest(Network(1, 1), tmp_path, {"training": [name], "validation": []}, init_path)(evaluator)
+    assert saved == [
+        ("CC BY-NC-SA 4.0 (ACDC)", {"training": {"a"}, "validation": set()}),
+        ("CC BY-NC-SA 4.0 (ACDC)", {"training": {"a", "b"}, "validation": set()}),
+    ]
+    assert license_of(tmp_path / "model.pt") == ""
+    assert read_parts(tmp_path / "model.pt")["training"] == {"b"}
+
+
+def test_a_full_disk_is_said_with_the_file(tmp_path: Path) -> None:
+    with disk_that_fills() as fill:
+        fill()
+        with pytest.raises(OSError, match="split.json"):
+            write_parts({"training": ["a" * 2000], "validation": []}, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_leaves_no_half_of_the_last_weights(tmp_path: Path) -> None:

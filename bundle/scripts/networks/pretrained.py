@@ -2,9 +2,8 @@
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn as nn
@@ -56,6 +55,7 @@ _DECODER_RULES: Rules = (
 _WITHOUT_COUNTERPART = {"decode_head.decoder_level.temperature", "head.weight", "head.bias"}
 _STEM = "encoder.downsamples.0.0.weight"
 _CLASSIFIER = "decoder.classifier"
+_LISTED = 5  # names in a message
 
 
 def convert_mmseg_state_dict(
@@ -88,7 +88,7 @@ def convert_mmseg_state_dict(
             converted[ours] = tensor
     if unknown:
         raise KeyError(
-            f"no counterpart in MCANet for {len(unknown)} names of the checkpoint: {sorted(unknown)}"
+            f"no counterpart in MCANet for {len(unknown)} names of the checkpoint: {_some(sorted(unknown))}"
         )
     if in_channels is not None and _STEM in converted:
         converted[_STEM] = _spread_over_channels(converted[_STEM], in_channels)
@@ -121,17 +121,20 @@ def load_strictly(network: nn.Module, state_dict: Mapping[str, torch.Tensor]) ->
     missing = sorted(own.keys() - state_dict.keys())
     unknown = sorted(state_dict.keys() - own.keys())
     if missing or unknown:
-        raise KeyError(f"the weights do not fit the network: missing {missing}, unknown {unknown}")
+        raise KeyError(
+            f"the weights do not fit the network: missing {_some(missing)}, unknown {_some(unknown)}"
+        )
     shapes = {
         name: (tuple(tensor.shape), tuple(own[name].shape))
         for name, tensor in state_dict.items()
         if tensor.shape != own[name].shape
     }
     if shapes:
-        raise ValueError(f"the weights do not fit the network: shape in the file and in the network {shapes}")
+        listed = _some([f"{name!r}: {pair}" for name, pair in shapes.items()], str)
+        raise ValueError(f"the weights do not fit the network: shape in the file and in the network {listed}")
     broken = sorted(name for name, tensor in state_dict.items() if not tensor.isfinite().all())
     if broken:
-        raise ValueError(f"the weights are not finite, from a training that diverged: {broken}")
+        raise ValueError(f"the weights are not finite, from a training that diverged: {_some(broken)}")
     network.load_state_dict(state_dict)
     return network
 
@@ -143,8 +146,7 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
         FileNotFoundError: if there is no such file.
         KeyError, ValueError: if the weights do not fit, see :func:`load_strictly`.
     """
-    checkpoint = _read(path)
-    return load_strictly(network, checkpoint.get("model", checkpoint))
+    return load_strictly(network, _weights_of(path))
 
 
 def start_from(network: nn.Module, path: str | Path | None) -> nn.Module:
@@ -155,14 +157,17 @@ def start_from(network: nn.Module, path: str | Path | None) -> nn.Module:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        KeyError, ValueError: if the weights do not fit.
+        ValueError: if the weights do not fit; names the file.
     """
     if path is None:
         return network
-    checkpoint = _read(path)
-    if any(name.startswith(("encoder.", "model")) for name in checkpoint):
-        return load_strictly(network, _for_task(network, checkpoint.get("model", checkpoint)))
-    return load_pretrained(network, checkpoint)
+    weights = _weights_of(path)
+    try:
+        if any(name.startswith("encoder.") for name in weights):
+            return load_strictly(network, _for_task(network, weights))
+        return load_pretrained(network, weights)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{str(path)!r}: {error.args[0]}") from None
 
 
 def _for_task(network: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -171,21 +176,37 @@ def _for_task(network: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> dic
     if _STEM in adapted:
         adapted[_STEM] = _spread_over_channels(adapted[_STEM], own[_STEM].shape[1])
     kernel = f"{_CLASSIFIER}.weight"
-    if kernel in adapted and adapted[kernel].shape != own[kernel].shape:
+    if kernel in adapted and len(adapted[kernel]) != len(own[kernel]):
         classes = [len(weights[kernel]) for weights in (adapted, own)]
         logger.warning("the classifier starts anew: the weights are of %d classes, the task has %d", *classes)
         adapted |= {name: own[name] for name in own if name.startswith(_CLASSIFIER)}
     return adapted
 
 
-def _read(path: str | Path) -> Mapping[str, Any]:
-    """A file's tensors by name, or a mapping that holds them."""
+def _weights_of(path: str | Path) -> Mapping[str, torch.Tensor]:
+    """A file's tensors by name: plain, or under ``model`` or ``state_dict``."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"no weights at {str(path)!r}; train the task, or name another file")
-    checkpoint = load_whole(path)
-    if not isinstance(checkpoint, Mapping):
-        raise ValueError(f"{str(path)!r} holds a {type(checkpoint).__name__}, expected a state dict")
-    return checkpoint
+    content = load_whole(path)
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{str(path)!r} holds a {type(content).__name__}, expected a state dict")
+    if {"network", "progress"} <= content.keys():
+        raise ValueError(f"{str(path)!r} is what a training goes on from: give model.pt or last.pt beside it")
+    weights = next((content[key] for key in ("model", "state_dict") if key in content), content)
+    if not (
+        isinstance(weights, Mapping)
+        and weights
+        and all(isinstance(name, str) for name in weights)
+        and all(isinstance(tensor, torch.Tensor) for tensor in weights.values())
+    ):
+        raise ValueError(f"{str(path)!r} holds no tensors by name, expected a state dict")
+    return weights
+
+
+def _some(names: Sequence[str], shown: Callable[[str], str] = repr) -> str:
+    """A list as a sentence has room for it."""
+    more = f", and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return "[" + ", ".join(map(shown, names[:_LISTED])) + more + "]"
 
 
 def _our_name(published: str) -> str | None:
@@ -203,6 +224,8 @@ def _our_name(published: str) -> str | None:
 
 def _spread_over_channels(weight: torch.Tensor, in_channels: int) -> torch.Tensor:
     """A convolution's weight (O, I, h, w) for another number of input channels."""
+    if weight.ndim != 4:
+        raise ValueError(f"the first convolution's weights have {weight.ndim} axes, expected 4")
     if weight.shape[1] == in_channels:
         return weight
     return weight.float().sum(1, keepdim=True).repeat(1, in_channels, 1, 1) / in_channels

@@ -1,26 +1,29 @@
 """What a training leaves on the disk, each file whole: its weights, and all that it needs to go on."""
 
+import contextlib
 import logging
 import math
 import os
 import re
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from ignite.engine import Engine, Events
 
+from ..networks import hand_on_license, license_of
 from ..networks.weights_file import load_whole
 from ..plain_exit import plain_exit
 from ..replacing import replacing
 from ..results.lock import FolderLock
-from .parts import Parts, write_parts
+from .parts import Parts, read_parts, write_parts
 
 logger = logging.getLogger(__name__)
+InitPath = str | Path | Sequence[str | Path] | None
 
 LAST, BEFORE = "checkpoint.pt", "checkpoint_before.pt"
-FINAL = "last.pt"
+BEST, FINAL = "model.pt", "last.pt"
 MENDED = "sizes"  # of the settings: differs where a file was replaced
 _HALF = re.compile(
     r"\.(history\.csv|curves\.png|report\.html|.+\.json|.+\.pt)(\.\d+)?\.tmp"
@@ -49,6 +52,7 @@ class Checkpoints:
         settings: what must be as it was for the training to go on.
         resume: False starts anew, over what is there.
         save: False where another process saves.
+        ckpt_dir: where the best weights lie, without which the training does not go on; None does not look.
     """
 
     def __init__(
@@ -59,7 +63,9 @@ class Checkpoints:
         settings: Mapping[str, Any],
         resume: bool = True,
         save: bool = True,
+        ckpt_dir: str | Path | None = None,
     ) -> None:
+        self.best = None if ckpt_dir is None else Path(ckpt_dir) / BEST
         self.folder, self.parts, self.evaluator = Path(output_dir), parts, evaluator
         self.settings = {name: repr(value) for name, value in settings.items()}
         self.resume, self.save = resume, save
@@ -120,6 +126,7 @@ class Checkpoints:
                 f"cannot go on: the interrupted training in {self.folder} was another one ({another}): "
                 "run it as it was, name another folder, or start anew with --resume false"
             )
+        self._look_for_best(content["best"]["best_metric_epoch"])
         for name, part in self.parts.items():
             part.load_state_dict(content[name])
             # stopped early, it may have been killed before its end
@@ -138,6 +145,18 @@ class Checkpoints:
             logger.warning("goes on after epoch %d, from %s", engine.state.epoch, self.folder)
             if changed:
                 logger.warning("files of another size than before are taken for mended ones")
+
+    def _look_for_best(self, epoch: int) -> None:
+        """Refuse to go on without the best weights: no other file holds them, and a worse epoch replaces none."""
+        if self.best is None or epoch < 1:
+            return
+        try:
+            load_whole(self.best)
+        except (OSError, ValueError):
+            raise SystemExit(
+                f"cannot go on: {self.best} is missing or damaged, and no other file holds the best weights (of epoch "
+                f"{epoch}): put it back, or start anew with --resume false"
+            ) from None
 
     def _last_whole(self) -> Mapping[str, Any] | None:
         """The newest checkpoint that can be read; None: there is none.
@@ -187,10 +206,13 @@ class SaveBest:
         network: whose weights.
         ckpt_dir: made if it does not exist.
         parts: see :func:`write_parts`.
+        init_path: weights that the training began with; what their licence forbids is said of the new ones.
     """
 
-    def __init__(self, network: torch.nn.Module, ckpt_dir: str | Path, parts: Parts) -> None:
-        self.network, self.ckpt_dir, self.parts = network, Path(ckpt_dir), parts
+    def __init__(
+        self, network: torch.nn.Module, ckpt_dir: str | Path, parts: Parts, init_path: InitPath = None
+    ) -> None:
+        self.network, self.ckpt_dir, self.parts, self.init_path = network, Path(ckpt_dir), parts, init_path
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator."""
@@ -199,7 +221,7 @@ class SaveBest:
     def __call__(self, engine: Engine) -> None:
         """Save, if this validation was the best."""
         if vars(engine.state)["best_metric_epoch"] == engine.state.epoch:
-            _save_model(self.network, self.ckpt_dir, self.parts)
+            _save_model(self.network, self.ckpt_dir, self.parts, self.init_path)
 
 
 class SaveLast:
@@ -224,7 +246,9 @@ class SaveLast:
         save_whole(self.network.state_dict(), self.output_dir / FINAL)
 
 
-def save_unvalidated(network: torch.nn.Module, ckpt_dir: str | Path, parts: Parts, cases: Sized) -> None:
+def save_unvalidated(
+    network: torch.nn.Module, ckpt_dir: str | Path, parts: Parts, cases: Sized, init_path: InitPath = None
+) -> None:
     """Save ``model.pt`` after a training without a case to validate on, which no other handler would.
 
     Args:
@@ -232,14 +256,25 @@ def save_unvalidated(network: torch.nn.Module, ckpt_dir: str | Path, parts: Part
         ckpt_dir: made if it does not exist.
         parts: see :func:`write_parts`.
         cases: that the training was validated on; with any, the best weights are saved already.
+        init_path: see :class:`SaveBest`.
     """
     if not len(cases):
-        _save_model(network, Path(ckpt_dir), parts)
+        _save_model(network, Path(ckpt_dir), parts, init_path)
 
 
-def _save_model(network: torch.nn.Module, ckpt_dir: Path, parts: Parts) -> None:
-    """``model.pt``, and beside it which cases it comes from."""
-    save_whole(network.state_dict(), ckpt_dir / "model.pt")
+def _save_model(network: torch.nn.Module, ckpt_dir: Path, parts: Parts, init_path: InitPath) -> None:
+    """``model.pt``, and beside it which cases it comes from and what their licence forbids.
+
+    A kill in between leaves no weights without what is to be said of them, be they the new or those replaced.
+    """
+    ckpt_dir.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(ValueError):  # a damaged one says nothing
+        earlier = read_parts(ckpt_dir / BEST)
+        write_parts({part: sorted({*names, *earlier[part]}) for part, names in parts.items()}, ckpt_dir)
+    if license_of(init_path):
+        hand_on_license(init_path, ckpt_dir)
+    save_whole(network.state_dict(), ckpt_dir / BEST)
+    hand_on_license(init_path, ckpt_dir)
     write_parts(parts, ckpt_dir)
 
 
