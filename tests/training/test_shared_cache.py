@@ -1,10 +1,12 @@
 """Ranks on one machine read each case once, and each of them has all."""
 
 import json
+import os
 import tempfile
 from pathlib import Path
 
 import pytest
+from mcanet.scripts.results.lock import FolderLock
 
 from ..end_to_end.run import command, launched
 
@@ -42,8 +44,17 @@ dist.barrier()
 def two_ranks(folder: Path, broken: int = -1, cache_rate: float = 1.0) -> tuple[list[dict[str, list]], str]:
     (folder / "rank.py").write_text(RANK)
     with tempfile.TemporaryDirectory(dir="/tmp") as temporary:  # a socket's name must be short
+        left, live = (Path(temporary) / f"mcanet_cache_{name}" for name in ("left", "live"))
+        for cache in (left, live):
+            cache.mkdir()
+            (cache / "0.pt").touch()
+        lock = FolderLock(live)
+        for cache in (left, live):
+            os.utime(cache, (0, 0))
         run = command("env", f"TMPDIR={temporary}", *launched(2), "rank.py", broken, cache_rate, cwd=folder)
-        assert not list(Path(temporary).glob("mcanet*"))
+        lock.close()
+        assert list(Path(temporary).glob("mcanet*")) == [live]
+        assert (live / "0.pt").exists()
     return [json.loads(file.read_text()) for file in sorted(folder.glob("rank_*.json"))], run.stderr
 
 
