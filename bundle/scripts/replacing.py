@@ -20,8 +20,8 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename is None and error.errno is not None:  # of a write, which knows no name
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        raise
+        if error.filename or not error.errno or error.strerror != os.strerror(error.errno):
+            raise
+        raise OSError(error.errno, error.strerror, path.name) from None  # of a write, which knows no name
     finally:
         temporary.unlink(missing_ok=True)
