@@ -117,8 +117,8 @@ def measure(slices: int, engines: list[str], nnunet: str | None, rounds: int) ->
             command = [nnunet, str(Path(__file__).with_name("nnunet.py")), str(volume)]
             commands["nnU-Net 2D, mirroring off"] = [*command, str(folder / "out"), str(LABELS + 1)]
         for _ in range(rounds):
-            for name, command in commands.items():
-                rows.setdefault(name, []).append(watch(command, folder / "log.txt"))
+            for label, command in commands.items():
+                rows.setdefault(label, []).append(watch(command, folder / "log.txt"))
                 shutil.rmtree(folder / "out")
     return rows
 

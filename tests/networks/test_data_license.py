@@ -26,3 +26,15 @@ def test_it_goes_on_to_what_is_trained_from_them_and_no_further(tmp_path: Path) 
     )
     hand_on_license(TASKS / "nuclei.pt", tmp_path / "two")
     assert license_of(tmp_path / "two" / "model.pt") == ""
+
+
+def test_one_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hand_on_license(TASKS / "cardiac.pt", tmp_path)
+
+    def fail(*names: object) -> None:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(SystemExit, match="cannot write the licence of the weights"):
+        hand_on_license(TASKS / "polyp.pt", tmp_path)
+    assert license_of(tmp_path / "model.pt") == "CC BY-NC-SA 4.0 (ACDC)"

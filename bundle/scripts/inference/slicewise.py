@@ -105,10 +105,10 @@ class SlicewiseInferer(Inferer):
         """Labels (1, X, Y, Z) of one volume (C, X, Y, Z), of large pictures tile by tile."""
         normalise = self.intensity(volume) if self.intensity else _as_it_is
         large = volume.shape[-1] == 1 and volume[0].numel() > _TILE**2
-        if large and self.spatial_size and self.planes == (2,):
-            return self._squashed(volume, normalise, network)
-        if not large or self.spatial_size:
+        if not large or (self.spatial_size and self.planes != (2,)):
             return self._segment(_Volume(volume, spacing, normalise), network)
+        if self.spatial_size:
+            return self._squashed(volume, normalise, network)
         labels = torch.empty((1, *volume.shape[1:]), dtype=torch.uint8, device=volume.device)
         shrunk = self.spacing / min(spacing[:2]) if self.spacing else 1.0  # voxels in the network's pixel
         for seen, kept, place in tiles(volume.shape[1:3], math.ceil(_MARGIN * shrunk)):
@@ -123,22 +123,20 @@ class SlicewiseInferer(Inferer):
         assert self.spatial_size is not None
         height, width = picture.shape[1:3]
         rows, one = max(1, _PART // width), torch.zeros(1, dtype=torch.int64)
-        parts = [slice(start, min(start + rows, height)) for start in range(0, height, rows)]
         # at once: what is kept of each part would lie in the memory that the next one needs
-        narrow = torch.empty(1, len(picture) * (2 * self.context + 1), height, self.spatial_size[1])
-        for part in parts:
-            slices = normalise(with_context(picture[:, part], 2, one, self.context).float())
-            narrow[:, :, part] = resize(slices, (slices.shape[2], self.spatial_size[1]))
-        seen, tall = resize(narrow.to(picture.device), self.spatial_size), []
+        channels = len(picture) * (2 * self.context + 1)
+        narrow = torch.empty(1, channels, height, self.spatial_size[1], device=picture.device)
+        for part, place in zip(picture.split(rows, 1), narrow.split(rows, 2), strict=True):
+            place[:] = resize(normalise(with_context(part, 2, one, self.context).float()), place.shape[2:])
+        seen, tall = resize(narrow, self.spatial_size), []
         for flip in self.flips:
             axes = [2 + axis for axis in flip if axis < 2]
             logits = self._forward(seen.flip(axes), network).flip(axes)
-            tall.append(resize(logits, (height, self.spatial_size[1])))
+            tall.append(resize(logits, (height, self.spatial_size[1])).split(rows, 2))
         labels = torch.empty((1, *picture.shape[1:]), dtype=torch.uint8, device=picture.device)
-        for part in parts:
-            size = part.stop - part.start, width
-            scores = torch.stack([probabilities(resize(logits[:, :, part], size)) for logits in tall])
-            labels[0, part, :, 0] = decide_mean(scores.mean(0))[0]
+        for place, *passes in zip(labels.split(rows, 1), *tall, strict=True):
+            scores = torch.stack([probabilities(resize(logits, place.shape[1:3])) for logits in passes])
+            place[..., 0] = decide_mean(scores.mean(0))
         return labels
 
     def _segment(self, volume: "_Volume", network: Network) -> torch.Tensor:

@@ -42,8 +42,9 @@ def hand_on_license(ckpt_path: str | Path | Sequence[str | Path] | None, ckpt_di
         SystemExit: it cannot be written.
     """
     file, found = Path(ckpt_dir) / FILE, license_of(ckpt_path)
-    file.unlink(missing_ok=True)
-    if found:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(file) as temporary:
-            temporary.write_text(f"{found}\n", encoding="utf-8")
+    if not found:
+        file.unlink(missing_ok=True)
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as temporary:
+        temporary.write_text(f"{found}\n", encoding="utf-8")

@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -75,10 +76,8 @@ def convert_mmseg_state_dict(
     Raises:
         KeyError: if a name has no counterpart; lists all of them.
     """
-    if isinstance(state_dict.get("state_dict"), Mapping):
-        state_dict = state_dict["state_dict"]  # type: ignore[assignment]
     converted, unknown = {}, []
-    for name, tensor in state_dict.items():
+    for name, tensor in _unwrapped(state_dict).items():
         if name in _WITHOUT_COUNTERPART:
             continue
         ours = _our_name(name)
@@ -140,7 +139,7 @@ def load_strictly(network: nn.Module, state_dict: Mapping[str, torch.Tensor]) ->
 
 
 def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
-    """Load a file that holds a state dict, plain or under ``model``; tensors only, strict names and shapes.
+    """Load a file that holds a state dict, plain or under ``model`` or ``state_dict``, strictly.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -192,15 +191,20 @@ def _weights_of(path: str | Path) -> Mapping[str, torch.Tensor]:
         raise ValueError(f"{str(path)!r} holds a {type(content).__name__}, expected a state dict")
     if {"network", "progress"} <= content.keys():
         raise ValueError(f"{str(path)!r} is what a training goes on from: give model.pt or last.pt beside it")
-    weights = next((content[key] for key in ("model", "state_dict") if key in content), content)
+    weights = _unwrapped(content)
     if not (
-        isinstance(weights, Mapping)
-        and weights
+        weights
         and all(isinstance(name, str) for name in weights)
         and all(isinstance(tensor, torch.Tensor) for tensor in weights.values())
     ):
         raise ValueError(f"{str(path)!r} holds no tensors by name, expected a state dict")
     return weights
+
+
+def _unwrapped(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The state dict that a checkpoint is, or holds under ``model`` or ``state_dict``."""
+    held = (content[key] for key in ("model", "state_dict") if isinstance(content.get(key), Mapping))
+    return next(held, content)
 
 
 def _some(names: Sequence[str], shown: Callable[[str], str] = repr) -> str:

@@ -5,14 +5,14 @@ import logging
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from ignite.engine import Engine, Events
 
-from ..networks import hand_on_license, license_of
+from ..networks import hand_on_license
 from ..networks.weights_file import load_whole
 from ..plain_exit import plain_exit
 from ..replacing import replacing
@@ -20,7 +20,6 @@ from ..results.lock import FolderLock
 from .parts import Parts, read_parts, write_parts
 
 logger = logging.getLogger(__name__)
-InitPath = str | Path | Sequence[str | Path] | None
 
 LAST, BEFORE = "checkpoint.pt", "checkpoint_before.pt"
 BEST, FINAL = "model.pt", "last.pt"
@@ -210,7 +209,11 @@ class SaveBest:
     """
 
     def __init__(
-        self, network: torch.nn.Module, ckpt_dir: str | Path, parts: Parts, init_path: InitPath = None
+        self,
+        network: torch.nn.Module,
+        ckpt_dir: str | Path,
+        parts: Parts,
+        init_path: str | Path | None = None,
     ) -> None:
         self.network, self.ckpt_dir, self.parts, self.init_path = network, Path(ckpt_dir), parts, init_path
 
@@ -247,7 +250,11 @@ class SaveLast:
 
 
 def save_unvalidated(
-    network: torch.nn.Module, ckpt_dir: str | Path, parts: Parts, cases: Sized, init_path: InitPath = None
+    network: torch.nn.Module,
+    ckpt_dir: str | Path,
+    parts: Parts,
+    cases: Sized,
+    init_path: str | Path | None = None,
 ) -> None:
     """Save ``model.pt`` after a training without a case to validate on, which no other handler would.
 
@@ -262,18 +269,18 @@ def save_unvalidated(
         _save_model(network, Path(ckpt_dir), parts, init_path)
 
 
-def _save_model(network: torch.nn.Module, ckpt_dir: Path, parts: Parts, init_path: InitPath) -> None:
+def _save_model(network: torch.nn.Module, ckpt_dir: Path, parts: Parts, init_path: str | Path | None) -> None:
     """``model.pt``, and beside it which cases it comes from and what their licence forbids.
 
-    A kill in between leaves no weights without what is to be said of them, be they the new or those replaced.
+    While they are replaced, both files speak of the earlier weights, too: a kill leaves none without their own.
     """
+    best = ckpt_dir / BEST
     ckpt_dir.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(ValueError):  # a damaged one says nothing
-        earlier = read_parts(ckpt_dir / BEST)
+        earlier = read_parts(best)
         write_parts({part: sorted({*names, *earlier[part]}) for part, names in parts.items()}, ckpt_dir)
-    if license_of(init_path):
-        hand_on_license(init_path, ckpt_dir)
-    save_whole(network.state_dict(), ckpt_dir / BEST)
+    hand_on_license([path for path in (init_path, best) if path is not None], ckpt_dir)
+    save_whole(network.state_dict(), best)
     hand_on_license(init_path, ckpt_dir)
     write_parts(parts, ckpt_dir)
 
