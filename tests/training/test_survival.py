@@ -207,7 +207,7 @@ def test_a_training_does_not_go_on_without_its_best_weights(ended: bool, tmp_pat
         break_off(tmp_path, epoch=4)
     for content in (None, b"half"):
         if content is not None:
-            best.parent.mkdir()
+            best.parent.mkdir(exist_ok=True)
             best.write_bytes(content)
         with pytest.raises(
             SystemExit, match=r"model.pt is missing or damaged, .*best weights \(of epoch 1\)"
@@ -220,19 +220,25 @@ def test_a_training_does_not_go_on_without_its_best_weights(ended: bool, tmp_pat
 
 
 def test_two_processes_do_not_train_into_one_folder(tmp_path: Path) -> None:
-    lock = FolderLock(tmp_path)
-    with pytest.raises(SystemExit, match=r"cannot train: another run \(process \d+\) is writing to"):
-        trainer_of(tmp_path)
-    lock.close()
-    trainer_of(tmp_path)[0].run()
+    for folder, ckpt_dir in ((tmp_path, None), (tmp_path / "another", tmp_path)):
+        lock = FolderLock(tmp_path)
+        with pytest.raises(SystemExit, match=r"cannot train: another run \(process \d+\) is writing to"):
+            trainer_of(folder, ckpt_dir=ckpt_dir)
+        lock.close()
+        torch.save({}, tmp_path / "model.pt")
+        trainer_of(folder, ckpt_dir=ckpt_dir)[0].run()
+    FolderLock(tmp_path).close()  # let go at the end
 
 
 def test_what_a_kill_left_half_written_goes(tmp_path: Path) -> None:
+    best = tmp_path / "best"
+    best.mkdir()
     mine = tmp_path / ".notes.tmp"
     left = [tmp_path / name for name in (".history.csv.123.tmp", ".checkpoint.pt.tmp", ".report.html.9.tmp")]
+    left.append(best / ".model.pt.tmp")
     for file in (mine, *left):
         file.write_text("half")
-    trainer_of(tmp_path)[0].run()
+    trainer_of(tmp_path, ckpt_dir=best)[0].run()
     assert mine.exists()
     assert not any(file.exists() for file in left)
 

@@ -51,7 +51,8 @@ class Checkpoints:
         settings: what must be as it was for the training to go on.
         resume: False starts anew, over what is there.
         save: False where another process saves.
-        ckpt_dir: where the best weights lie, without which the training does not go on; None does not look.
+        ckpt_dir: where the best weights lie, without which the training does not go on; None does not look, nor
+            keep it from others.
     """
 
     def __init__(
@@ -66,15 +67,16 @@ class Checkpoints:
     ) -> None:
         self.best = None if ckpt_dir is None else Path(ckpt_dir) / BEST
         self.folder, self.parts, self.evaluator = Path(output_dir), parts, evaluator
+        self.places = {Path(folder).resolve() for folder in (output_dir, ckpt_dir) if folder is not None}
         self.settings = {name: repr(value) for name, value in settings.items()}
         self.resume, self.save = resume, save
         self.last_is_whole = False
 
     def attach(self, engine: Engine) -> None:
-        """Attach to a trainer, and take hold of the folder.
+        """Attach to a trainer, and take hold of both folders.
 
         Raises:
-            SystemExit: another process trains into it.
+            SystemExit: another process trains into one of them, or nothing can be written there.
         """
         if self.resume:
             engine.add_event_handler(Events.STARTED, self._load)
@@ -85,14 +87,14 @@ class Checkpoints:
 
     @plain_exit("cannot train")
     def _take(self) -> None:
-        """Keep the folder from other processes, and remove what a killed one left half written."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        place = self.folder.resolve()
-        if place not in _locks:
-            _locks[place] = FolderLock(place)
-        for file in self.folder.glob(".*.tmp"):
-            if _HALF.fullmatch(file.name):
-                file.unlink()
+        """Keep the folders from other processes, and remove what a killed one left half written."""
+        for place in sorted(self.places):
+            place.mkdir(parents=True, exist_ok=True)
+            if place not in _locks:
+                _locks[place] = FolderLock(place)
+            for file in place.glob(".*.tmp"):
+                if _HALF.fullmatch(file.name):
+                    file.unlink()
 
     def _content(self, engine: Engine) -> dict[str, Any]:
         state, best = engine.state, vars(self.evaluator.state)
@@ -193,7 +195,8 @@ class Checkpoints:
     def _finish(self, engine: Engine) -> None:
         save_whole(self._content(engine) | {"ended": True}, self.folder / LAST)
         (self.folder / BEFORE).unlink(missing_ok=True)
-        _locks.pop(self.folder.resolve()).close()
+        for place in self.places:
+            _locks.pop(place).close()
 
 
 class SaveBest:
