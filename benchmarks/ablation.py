@@ -98,6 +98,9 @@ INTENSITY = (
     "RandGaussianSmoothd",
 )
 DEEP_LOSS = {"loss": {"_target_": "ablation_parts.DeepLoss", "loss": RECIPE["loss"]}}
+SOFT_LOSS = {
+    "loss": {"_target_": "ablation_parts.SoftBorders", "loss": RECIPE["loss"] | {"to_onehot_y": False}}
+}
 SCRATCH_START = {"init_path": None, "learning_rate": 0.002}
 # the first half of a training twice as long, whose schedule it has
 HALF_WAY = {"steps": "$2 * @train#trainer#max_epochs * len(@train#dataloader)"}
@@ -120,9 +123,14 @@ ROWS: dict[str, dict[str, Any]] = {
     "AdamW's eps at PyTorch's 1e-8": {"optimizer#eps": 1e-8},
     "with elastic deformation": {"train#random_transforms": [*TRANSFORMS, ELASTIC]},
     "with low resolution": {"train#random_transforms": [*TRANSFORMS, LOW_RESOLUTION]},
+    "label smoothing of 0.1": {"loss#label_smoothing": 0.1},
+    "labels smooth at their borders": SOFT_LOSS,
     SCRATCH: SCRATCH_START,
     "SegNeXt's start, from scratch": network("SegNeXtStart") | SCRATCH_START,
     "deep supervision, from scratch": network("DeeplySupervised") | DEEP_LOSS | SCRATCH_START,
+    "decoder at half the resolution, from scratch": network("HalfResolution") | SCRATCH_START,
+    "variant small, from scratch": {"variant": "small"} | SCRATCH_START,
+    "variant base, from scratch": {"variant": "base"} | SCRATCH_START,
     "cross-axis attention alone, one scale": network("OneScale") | SCRATCH_START,
     "multi-scale strips alone, no attention": network("NoCrossAxis") | SCRATCH_START,
 }  # fmt: skip

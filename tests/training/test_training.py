@@ -13,6 +13,7 @@ from mcanet.scripts.study import RefusedError
 from mcanet.scripts.training import (
     AutocastInferer,
     RandSliceSamplesd,
+    check_batch,
     check_settings,
     labelled_datalist,
     open_datalist,
@@ -135,6 +136,10 @@ def test_settings_that_mean_nothing_are_named() -> None:
     ):
         with pytest.raises(SystemExit, match=re.escape(f"cannot train: {words}")):
             check_settings(*kinds)
+    check_batch(1, [64, 32])
+    check_batch(2, [32, 32])
+    with pytest.raises(SystemExit, match="cannot train: a batch of one patch of 32 x 32 pixels is too little"):
+        check_batch(1, [32, 32])
 
 
 def test_slices_show_image_and_label_at_the_same_place() -> None:

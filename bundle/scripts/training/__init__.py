@@ -15,7 +15,7 @@ from .parameter_groups import parameter_groups
 from .parts import names_of_parts
 from .refusals import NameRefused, open_dataset
 from .slice_samples import RandSliceSamplesd
-from .start import check_settings, open_datalist, open_weights
+from .start import check_batch, check_settings, open_datalist, open_weights
 
 __all__ = [
     "AutocastInferer",
@@ -34,6 +34,7 @@ __all__ = [
     "SaveLast",
     "SeedDraws",
     "WholeBatches",
+    "check_batch",
     "check_settings",
     "described",
     "labelled_datalist",

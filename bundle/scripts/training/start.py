@@ -1,7 +1,7 @@
 """What a training opens and takes; what it cannot ends the process with one sentence."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..networks import start_from
@@ -10,6 +10,8 @@ from .datalist import labelled_datalist
 
 open_datalist = plain_exit("cannot use the data set")(labelled_datalist)
 open_weights = plain_exit("cannot start from the weights")(start_from)
+
+_SHRINKS = 32  # the side of what becomes one pixel in the encoder's last level
 
 
 @plain_exit("cannot train")
@@ -36,3 +38,21 @@ def check_settings(
                 raise ValueError(
                     f"{name} is {value!r}, expected a number from 0{'' if most == math.inf else ' to 1'}"
                 )
+
+
+@plain_exit("cannot train")
+def check_batch(patches: int, roi_size: Sequence[int]) -> None:
+    """Look whether the encoder's BatchNorms see more than one pixel a step, as they need in training.
+
+    Args:
+        patches: in a step.
+        roi_size: (H, W) of each.
+
+    Raises:
+        SystemExit: one patch, of which a single pixel is left in the last level.
+    """
+    if patches == 1 and max(roi_size) <= _SHRINKS:
+        raise ValueError(
+            f"a batch of one patch of {roi_size[0]} x {roi_size[1]} pixels is too little to train on: give a larger "
+            "--batch_size, --num_samples or --roi_size"
+        )
