@@ -115,7 +115,7 @@ def _add_others(commands: Commands) -> None:
     planning.add_argument("-o", "--task_file", metavar="FILE", required=True, help="the task, FILE.json")
     planning.add_argument(
         "--limits",
-        type=ast.literal_eval,
+        type=dictionary,
         help="how files are read, e.g. \"{'fill_nonfinite': 0}\"; the task takes it over",
     )
     planning.set_defaults(do=plan)
@@ -135,6 +135,21 @@ def _add_others(commands: Commands) -> None:
         "folder", metavar="BUNDLE", nargs="?", default=str(CONFIGS.parent), help="default: the installed one"
     )
     verifying.set_defaults(do=verify)
+
+
+def dictionary(text: str) -> dict[str, object]:
+    """A dictionary in Python's words.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no dictionary such as \"{{'fill_nonfinite': 0}}\"")
+    return found
 
 
 def _add_task(sub: argparse.ArgumentParser) -> None:
@@ -162,13 +177,15 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     if arguments.command == "train" and arguments.output_dir is None:
         arguments.output_dir = training_folder(overlay, overrides)
     if arguments.command == "evaluate" and arguments.output_dir is None:
-        arguments.output_dir = evaluation_folder(overlay)
+        arguments.output_dir = evaluation_folder(overlay, overrides)
     places = {"dataset_dir": "dataset_dir", "output_dir": "output_dir", "ckpt_dir": "output_dir"}
     given = [
         f"--{setting}={literal(value)!r}"
         for setting, name in places.items()
         if (value := getattr(arguments, name, None)) is not None and setting in arguments.places
     ]
+    if arguments.command != "train" and (weights := weights_of_fold(overlay, overrides)):
+        given.append(f"--ckpt_path={literal(weights)!r}")
     if arguments.run_id:
         given += ["--run_id", arguments.run_id]
     if arguments.log_format == "json":
@@ -217,19 +234,36 @@ def verify(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
 def training_folder(overlay: Path | None, overrides: Sequence[str]) -> str:
     """Where a training writes unless it is told: where the task looks for its weights, other folds beside it."""
-    named = json.loads(overlay.read_text()).get("ckpt_path") if overlay else None
-    folder = "mcanet_training"
-    if isinstance(named, str) and not named.startswith(("$", "@", "%")) and Path(named).name == "model.pt":
-        folder = str(Path(named).parent)
-    fold = re.search(r"--fold[= ](\d+)", " ".join(overrides))
-    return f"{folder}_fold{fold[1]}" if fold and int(fold[1]) else folder
+    return (folder_of_weights(overlay) or "mcanet_training") + other_fold(overlay, overrides)
 
 
-def evaluation_folder(overlay: Path | None) -> str:
+def weights_of_fold(overlay: Path | None, overrides: Sequence[str]) -> str | None:
+    """The weights of another fold than the task's, which lie where its training wrote; None: others are meant."""
+    fold, folder = other_fold(overlay, overrides), folder_of_weights(overlay)
+    told = any(word.split("=")[0] == "--ckpt_path" for word in overrides)
+    return f"{folder}{fold}/model.pt" if fold and folder and not told else None
+
+
+def evaluation_folder(overlay: Path | None, overrides: Sequence[str]) -> str:
     """Where an evaluation writes unless it is told: beside a task file of the user's."""
     if overlay is None or overlay.parent == CONFIGS / "tasks":
         return "mcanet_evaluation"
-    return f"{overlay.absolute().with_suffix('')}_evaluation"
+    return f"{overlay.absolute().with_suffix('')}_evaluation{other_fold(overlay, overrides)}"
+
+
+def folder_of_weights(overlay: Path | None) -> str | None:
+    """The folder of the weights that a task names, where a training may write them."""
+    named = json.loads(overlay.read_text(encoding="utf-8")).get("ckpt_path") if overlay else None
+    if isinstance(named, str) and not named.startswith(("$", "@", "%")) and Path(named).name == "model.pt":
+        return str(Path(named).parent)
+    return None
+
+
+def other_fold(overlay: Path | None, overrides: Sequence[str]) -> str:
+    """What the folders of a fold end in that is asked for and is not the task's own; else nothing."""
+    fold = re.search(r"--fold[= ](\d+)", " ".join(overrides))
+    own = json.loads(overlay.read_text(encoding="utf-8")).get("fold", 0) if overlay else 0
+    return f"_fold{fold[1]}" if fold and int(fold[1]) != own else ""
 
 
 def export(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:

@@ -235,6 +235,12 @@ def test_an_earlier_evaluation_makes_way(tmp_path: Path) -> None:
     assert (out / "summary.json").read_text() == '{"mean": {}}'
 
 
+def test_names_with_dollars_are_drawn_as_they_are(tmp_path: Path) -> None:
+    cases = {f"c$x_{{{i}$": pair for i, pair in enumerate(list(CASES.values())[:3])}
+    evaluate(dataset(tmp_path / "data", cases, AFFINE), tmp_path / "out")
+    assert {"worst.png", "cases.png"} <= {file.name for file in (tmp_path / "out").iterdir()}
+
+
 def test_references_of_one_name_keep_their_predictions_apart(tmp_path: Path) -> None:
     pairs = []
     for i, (ours, truth) in enumerate(list(CASES.values())[:3]):
@@ -244,6 +250,8 @@ def test_references_of_one_name_keep_their_predictions_apart(tmp_path: Path) -> 
     (tmp_path / "data" / "dataset.json").write_text(json.dumps({"training": pairs}))
     evaluate(tmp_path / "data", tmp_path / "out")
     assert len(list((tmp_path / "out" / "predictions").glob("*/seg.nii.gz"))) == 3
+    with (tmp_path / "out" / "mean_dice_raw.csv").open(newline="") as file:
+        assert {row["filename"] for row in csv.DictReader(file)} == {"0_image", "1_image", "2_image"}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a file in the folder's place is another error there")
@@ -282,6 +290,22 @@ def test_folds_are_merged_into_one_account(
         main(["merge", str(tmp_path / "nowhere"), "-o", str(tmp_path / "twice")])
     with pytest.raises(SystemExit, match="is one of the evaluations; name another folder"):
         main(["merge", *folds, "-o", folds[0]])
+    with pytest.raises(SystemExit, match="cannot merge: the output folder is an empty name"):
+        main(["merge", *folds, "-o", ""])
+    foreign = tmp_path / "foreign" / "summary.json"
+    foreign.parent.mkdir()
+    foreign.write_text('{"foreground_mean": {"Dice": 0.9}, "interval_95": {}}')
+    for arguments in (
+        [folds[0], "-o", str(foreign.parent)],
+        [str(foreign.parent), "-o", str(tmp_path / "x")],
+    ):
+        with pytest.raises(SystemExit, match="foreign/summary.json is no summary of mcanet evaluate"):
+            main(["merge", *arguments])
+    assert "Dice" in foreign.read_text()
+    evaluate(data, tmp_path / "earlier")
+    main(["merge", *folds, "-o", str(tmp_path / "earlier")])
+    left = [path for path in (tmp_path / "earlier").rglob("*") if path.is_file()]
+    assert left == [tmp_path / "earlier" / "summary.json"]
     evaluate(data, tmp_path / "other", tolerance=3)
     with pytest.raises(SystemExit, match="tolerance': 3.* measure alike"):
         main(["merge", folds[0], str(tmp_path / "other"), "-o", str(tmp_path / "twice")])

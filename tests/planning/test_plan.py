@@ -10,6 +10,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+from mcanet.scripts.cli import main
 from mcanet.scripts.planning import plan
 from mcanet.scripts.results import label_table
 from mcanet.scripts.training import labelled_datalist
@@ -307,6 +308,9 @@ def test_labels_whose_names_monai_would_evaluate_are_refused(name: str, tmp_path
         (("Hippocampus sin.", "Hippocampus dex."), 0.0),
         (("vertebra L1", "vertebra L2"), 0.5),
         (("cleft", "bright"), 0.5),
+        (("leftlung", "rightlung"), 0.0),
+        (("leftlung", "heart"), 0.0),
+        (("lungleft", "lungright"), 0.0),
     ],
 )
 def test_sides_are_known_by_the_labels_names(names: tuple[str, str], mirror: float, tmp_path: Path) -> None:
@@ -631,3 +635,86 @@ def test_a_label_that_no_case_that_trains_holds_is_warned_of(tmp_path: Path) -> 
             values[values == 2] = 1
         nibabel.save(nibabel.Nifti1Image(values, mask.affine, mask.header), file)
     assert f"NONE THAT TRAINS HOLDS cavity ({tested['case']} does)" in planned(data)["notes"]["folds"]
+
+
+def test_names_of_digits_are_names_in_nnunets_layout(tmp_path: Path) -> None:
+    data = layouts.nnunet(tmp_path / "data")
+    layouts.describe(data, labels={"background": 0, "41": 1, "1": 4})
+    task = planned(data)
+    assert [label["name"] for label in task["labels"]] == ["41", "1"]
+    assert task["label_map"] == {"0": 0, "1": 1, "4": 2}
+
+
+def test_a_mask_of_two_images_is_named(tmp_path: Path) -> None:
+    data = layouts.decathlon(tmp_path / "data")
+    pairs = json.loads((data / "dataset.json").read_text())["training"]
+    layouts.describe(data, training=[*pairs[:-1], pairs[-1] | {"label": pairs[0]["label"]}])
+    assert_refused(data, "labelsTr/heart_0.nii.gz: the label of 2 images in dataset.json")
+
+
+def test_masks_saved_as_jpeg_keep_the_name_that_is_declared(tmp_path: Path) -> None:
+    data = layouts.nnunet_pictures(tmp_path / "data")
+    for folder in ("imagesTr", "labelsTr"):
+        for file in sorted((data / folder).iterdir()):
+            picture = np.asarray(Image.open(file)) * (255 if folder == "labelsTr" else 1)
+            Image.fromarray(picture).save(file.with_suffix(".jpg"), quality=90)
+            file.unlink()
+    layouts.describe(data, file_ending=".jpg", labels={"background": 0, "road": 255})
+    assert [label["name"] for label in planned(data)["labels"]] == ["road"]
+    layouts.describe(data, labels={"background": 0, "road": 255, "kerb": 128})
+    assert_refused(data, "cannot hold the 2 labels of dataset.json: save the masks as PNG")
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.01])
+def test_pictures_of_small_values_are_normalised_like_others(scale: float, tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data")
+    for file in sorted((data / "images").iterdir()):
+        channels = np.asarray(Image.open(file), np.float32) / 255 * scale
+        for i in range(3):
+            name = data / "imagesTr" / f"{file.stem}_{i:04}.tif"
+            name.parent.mkdir(exist_ok=True)
+            Image.fromarray(channels[..., i]).save(name)
+        mask = np.asarray(Image.open(data / "masks" / file.name)) // 255
+        layouts.save_picture(mask, data / "labelsTr" / f"{file.stem}.tif")
+        file.unlink()
+    shutil.rmtree(data / "images")
+    shutil.rmtree(data / "masks")
+    content = {
+        "channel_names": {"0": "a", "1": "b", "2": "c"},
+        "labels": {"background": 0, "disc": 1},
+        "file_ending": ".tif",
+    }
+    (data / "dataset.json").write_text(json.dumps(content))
+    rule = planned(data)["intensity"]
+    assert rule["subtrahend"][1] == pytest.approx(90 / 255 * scale, rel=0.05)
+    assert rule["divisor"][1] == pytest.approx(12 / 255 * scale, rel=0.1)
+
+
+def test_ct_in_other_units_keeps_its_digits_and_is_doubted(tmp_path: Path) -> None:
+    data = layouts.decathlon(tmp_path / "data", modality="CT")
+    for file in sorted((data / "imagesTr").iterdir()):
+        layouts.save(np.asarray(nibabel.load(file).dataobj, np.float32) / 1000, file)
+    task = planned(data)
+    rule = task["intensity"]
+    assert rule["b_max"] - rule["b_min"] > 2
+    assert rule["a_max"] - rule["a_min"] < 1
+    assert "hardly Hounsfield units" in task["notes"]["intensity"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"fill_nonfinit": 0}, "limits: there is no 'fill_nonfinit', expected some of max_files, "),
+        ({"max_voxels": "a"}, "limits: max_voxels is 'a', expected a number"),
+    ],
+)
+def test_limits_that_are_none_are_named(limits: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=f"cannot plan: {words}"):
+        plan(layouts.pictures(tmp_path / "data"), tmp_path / "task.json", limits)
+
+
+@pytest.mark.parametrize("text", ["fill_nonfinite=0", "{'fill_nonfinite': 0", "5"])
+def test_limits_that_are_no_dictionary(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["plan", str(tmp_path), "-o", str(tmp_path / "task.json"), "--limits", text])
+    assert "argument --limits: " in capsys.readouterr().err

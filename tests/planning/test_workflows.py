@@ -96,6 +96,25 @@ def test_by_the_commands_that_the_plan_prints(tmp_path: Path) -> None:
     assert len(list((tmp_path / "masks").glob("*/segmentation.png"))) == 6
 
 
+def test_another_fold_has_its_own_folders(tmp_path: Path) -> None:
+    data, file = layouts.pictures(tmp_path / "data", count=8), tmp_path / "mytask.json"
+    plan(data, file)
+    task = json.loads(file.read_text())
+    assert task["folds"] > 2
+    file.write_text(json.dumps(task | {"fold": 1}))
+    brief = [word for name, value in BRIEF.items() for word in (f"--{name}", value)]
+    trained = mcanet("train", "data", "--task", "mytask.json", "--fold", 0, *brief, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    run = mcanet(
+        "evaluate", "data", "--task", "mytask.json", "--fold", 0, "--subset", "validation", cwd=tmp_path
+    )
+    assert run.returncode == 0, run.stderr
+    validated = json.loads((tmp_path / "mytask_training_fold0" / "split.json").read_text())["validation"]
+    account = json.loads((tmp_path / "mytask_evaluation_fold0" / "summary.json").read_text())
+    assert {Path(case["reference_file"]).stem for case in account["metric_per_case"]} == {*validated}
+    assert not (tmp_path / "mytask_training").exists()
+
+
 def test_a_training_shorter_than_its_validations_are_apart_saves_what_it_validated(tmp_path: Path) -> None:
     data, task, out = layouts.pictures(tmp_path / "data", count=8), tmp_path / "mytask.json", tmp_path / "out"
     plan(data, task)

@@ -138,7 +138,9 @@ def test_settings_that_mean_nothing_are_named() -> None:
             check_settings(*kinds)
     check_batch(1, [64, 32])
     check_batch(2, [32, 32])
-    with pytest.raises(SystemExit, match="cannot train: a batch of one patch of 32 x 32 pixels is too little"):
+    with pytest.raises(
+        SystemExit, match="cannot train: a batch of one patch of 32 x 32 pixels is too little"
+    ):
         check_batch(1, [32, 32])
 
 

@@ -71,7 +71,8 @@ class DrawCases:
             typical = [files[place] for place in sorted(spread, reverse=True)]
             for name, chosen in zip(PICTURES, (files[:COUNT], typical), strict=True):
                 rows = (
-                    (_words(file, dice[file]), self.read(self.data[file])) for file in chosen
+                    (_words(self.data[file]["case"], dice[file]), self.read(self.data[file]))
+                    for file in chosen
                 )  # one at a time
                 _draw(rows, len(chosen), self.labels, self.output_dir / name)
 
@@ -86,8 +87,7 @@ def _by_dice(summary: Mapping[str, Any]) -> dict[str, float]:
     return dict(sorted(scores.items(), key=lambda item: item[1]))
 
 
-def _words(file: str, dice: float) -> str:
-    name = Path(file).name
+def _words(name: str, dice: float) -> str:
     fitting = name if len(name) <= 32 else f"…{name[-31:]}"  # above its picture
     return f"{fitting}\nDice {dice:.3f}"
 
@@ -106,7 +106,9 @@ def _draw(
     for axis in grid.flat:
         axis.set_axis_off()
     patches = [Patch(color=_colour(label), label=label.name) for label in labels]
-    figure.legend(handles=patches, loc="outside lower center", ncols=min(4, len(patches)))
+    legend = figure.legend(handles=patches, loc="outside lower center", ncols=min(4, len(patches)))
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a $ in a name is a $
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)
 
@@ -129,7 +131,7 @@ def _row(axes: Any, name: str, case: Mapping[Any, Any], labels: Sequence[Label])
             aspect=aspect,
             extent=(-0.5, width - 0.5, height - 0.5, -0.5),
         )
-        axis.set_title(title, fontsize=9)
+        axis.set_title(title, fontsize=9, parse_math=False)
         if mask is not None:
             _outline(axis, view.plane(mask, index), labels)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..plain_exit import plain_exit
-from .summary import FILE, read_summary, summarise, write_summary
+from .summary import FILE, STATED, forget_earlier, read_summary, summarise, write_summary
 
 
 @plain_exit("cannot merge")
@@ -18,8 +18,10 @@ def merge_summaries(folders: Sequence[str | Path], output_dir: str | Path) -> No
 
     Raises:
         SystemExit: a summary is missing, differs in labels, tolerance or unit, or measures a case a second time; or
-            one of the folders is ``output_dir``.
+            one of the folders is ``output_dir``, or that holds another program's summary.
     """
+    if not str(output_dir):
+        raise ValueError("the output folder is an empty name")
     if Path(output_dir).resolve() in [Path(folder).resolve() for folder in folders]:
         raise ValueError(
             f"{str(output_dir)!r} is one of the evaluations; name another folder for what they are together"
@@ -27,7 +29,7 @@ def merge_summaries(folders: Sequence[str | Path], output_dir: str | Path) -> No
     cases, stated, owner = [], dict[str, Any](), dict[str, Path]()
     for file in [Path(folder) / FILE for folder in folders]:
         summary = read_summary(file)
-        own = {key: summary[key] for key in ("labels", "surface_dice_tolerance", "unit")}
+        own = {key: summary[key] for key in STATED}
         if stated and own != stated:
             raise ValueError(f"{file} was measured with {own}, the ones before with {stated}; measure alike")
         stated = own
@@ -37,4 +39,5 @@ def merge_summaries(folders: Sequence[str | Path], output_dir: str | Path) -> No
                 raise ValueError(f"{reference} was measured in {owner[reference]} and {file}; leave one out")
             owner[reference] = file
             cases.append(case)
+    forget_earlier(Path(output_dir))
     write_summary(summarise(cases, stated), Path(output_dir))

@@ -104,9 +104,8 @@ def surface_dice(
         return torch.tensor(0.0, device=ours.device)
     if not ours.any():
         return torch.tensor(math.nan, device=ours.device)
-    return compute_surface_dice(ours, truth, [tolerance], include_background=True, spacing=list(spacing))[
-        0, 0
-    ]
+    within = tolerance * (1 + 1e-5)  # a distance of the tolerance itself counts, however it is rounded
+    return compute_surface_dice(ours, truth, [within], include_background=True, spacing=list(spacing))[0, 0]
 
 
 class Figure(NamedTuple):

@@ -21,6 +21,7 @@ from .metrics import FIGURES
 FILE = "summary.json"
 PICTURES = ("worst.png", "cases.png")  # of the gallery
 COUNTS = ("TP", "FP", "TN", "FN")
+STATED = ("labels", "surface_dice_tolerance", "unit")  # in what several evaluations must be alike
 RESAMPLES = 2000
 
 
@@ -50,17 +51,8 @@ class WriteSummary:
 
     @plain_exit("cannot evaluate")
     def _forget_earlier(self) -> None:
-        """An earlier evaluation's account makes way, and the predictions that it names, so that none is mixed."""
-        file, predictions = self.output_dir / FILE, self.output_dir.resolve() / "predictions"
-        if idist.get_rank() == 0 and file.is_file():
-            named = [Path(case["prediction_file"]) for case in read_summary(file)["metric_per_case"]]
-            tables = [f"{metric}_{kind}.csv" for metric in FIGURES for kind in ("raw", "summary")]
-            for name in ("metrics.csv", *tables, *PICTURES):
-                (self.output_dir / name).unlink(missing_ok=True)
-            file.unlink()
-            for prediction in named:
-                if prediction.is_relative_to(predictions):
-                    prediction.unlink(missing_ok=True)
+        if idist.get_rank() == 0:
+            forget_earlier(self.output_dir)
         idist.barrier()
 
     def _note_files(self, engine: Any) -> None:
@@ -73,6 +65,28 @@ class WriteSummary:
         if idist.get_rank() == 0:
             cases = _cases(files, engine.state.metric_details, list(self.stated["labels"]))
             write_summary(summarise(cases, self.stated), self.output_dir)
+
+
+def forget_earlier(output_dir: Path) -> None:
+    """An earlier evaluation's account makes way, and the predictions that it names, so that none is mixed.
+
+    Args:
+        output_dir: of that evaluation; without one, nothing goes.
+
+    Raises:
+        ValueError: its ``summary.json`` is another program's.
+    """
+    file, predictions = output_dir / FILE, output_dir.resolve() / "predictions"
+    if not file.is_file():
+        return
+    named = [Path(case["prediction_file"]) for case in read_summary(file)["metric_per_case"]]
+    tables = [f"{metric}_{kind}.csv" for metric in FIGURES for kind in ("raw", "summary")]
+    for name in ("metrics.csv", *tables, *PICTURES):
+        (output_dir / name).unlink(missing_ok=True)
+    file.unlink()
+    for prediction in named:
+        if prediction.is_relative_to(predictions):
+            prediction.unlink(missing_ok=True)
 
 
 def _cases(
@@ -168,7 +182,8 @@ def read_summary(file: Path) -> dict[str, Any]:
     """
     try:
         summary: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        summary["interval_95"]
+        for key in ("interval_95", "metric_per_case", *STATED):
+            summary[key]
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError(
             f"no {FILE} in {str(file.parent)!r}: expected a folder that mcanet evaluate wrote"

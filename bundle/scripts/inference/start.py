@@ -13,7 +13,7 @@ from ..networks import Ensemble, load_weights
 from ..networks.weights_file import paths_of
 from ..plain_exit import plain_exit
 from ..results import Manifest
-from ..study import Archive, Found, Limits, find_cases, is_address
+from ..study import Archive, Found, find_cases, is_address, limits_of
 
 
 def open_input(
@@ -30,7 +30,7 @@ def open_input(
         SystemExit: there is nothing to read, or the selection or the URL is malformed.
     """
     with plain_exit("cannot read the input"):
-        bounds = Limits(**(limits or {}))
+        bounds = limits_of(limits)
         if is_address(dataset_dir):
             return Archive(str(dataset_dir), series, bounds, plain_http)
         return find_cases(

@@ -187,6 +187,10 @@ def caching(facts: Sequence[Facts], memory: int) -> dict[str, Choice]:
     return {"cache_rate": Choice(rate, words)}
 
 
+_RUN_TOGETHER = re.compile("^(left|right)|(left|right)$")  # as in leftlung and lungright
+_NO_SIDES = {"cleft", "leftover", "leftovers", "bright", "upright", "downright", "outright", "birthright"}
+
+
 def _sided(names: Sequence[str]) -> list[str]:
     """Labels of one side of the body, by their names: left or right, or L and R, as word or letter, where both are."""
     words = [{word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)} for name in names]
@@ -199,7 +203,11 @@ def _sided(names: Sequence[str]) -> list[str]:
         {"sinistra", "dextra"},
     )
     one_sided = {"left", "right"}.union(*(pair for pair in both if pair <= set().union(*words)))
-    found = [name for name, each in zip(names, words, strict=True) if each & one_sided]
+    found = [
+        name
+        for name, each in zip(names, words, strict=True)
+        if each & one_sided or any(_RUN_TOGETHER.search(word) for word in each - _NO_SIDES)
+    ]
     return found or [name for name in names if any(_but_for_l_and_r(name, other) for other in names)]
 
 

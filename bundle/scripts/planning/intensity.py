@@ -13,6 +13,7 @@ from .fingerprint import Facts
 # CTA, CT_portal …, not PET or OCT
 _CT = re.compile(r"(?<![a-z])(CB|NC|CE)?CTA?(?![a-z])|computed.tomograph", re.IGNORECASE)
 SKULL_STRIPPED = 0.4  # share of exact zeros
+_FEW_HOUNSFIELD = 10  # units that what is labelled spans in no scan
 
 
 def intensity(facts: Sequence[Facts], modality: str, colour: bool) -> dict[str, Choice]:
@@ -59,19 +60,27 @@ def _hounsfield(facts: Sequence[Facts]) -> Choice:
     """Clip to the labelled voxels' percentiles, then subtract their mean and divide by their deviation."""
     sample = np.concatenate([one.sample[:, 0] for one in facts]).astype(float)
     low, high = np.percentile(sample, [0.5, 99.5])
-    mean, std = sample.mean(), max(sample.std(), 1.0)
+    high = high if high > low else low + 1
+    mean, std = sample.mean(), sample.std() or 1.0
     rule = {
         "_target_": "ScaleIntensityRanged",
         "keys": "image",
-        "a_min": round(float(low), 2),
-        "a_max": round(float(max(high, low + 1)), 2),
-        "b_min": round(float((low - mean) / std), 4),
-        "b_max": round(float((max(high, low + 1) - mean) / std), 4),
+        "a_min": _significant(low),
+        "a_max": _significant(high),
+        "b_min": _significant((low - mean) / std),
+        "b_max": _significant((high - mean) / std),
         "clip": True,
     }
-    return Choice(
-        rule, f"CT: labelled voxels lie in {low:.0f} to {high:.0f} HU (0.5 to 99.5 %), clipped, z-score"
+    span = f"{low:.4g} to {high:.4g}"
+    doubt = (
+        "" if high - low > _FEW_HOUNSFIELD else ", which are hardly Hounsfield units: see that CT is meant"
     )
+    return Choice(rule, f"CT: labelled voxels lie in {span} HU (0.5 to 99.5 %){doubt}, clipped, z-score")
+
+
+def _significant(value: float) -> float:
+    """Five significant digits, whatever the range of the data."""
+    return float(f"{value:.5g}")
 
 
 def _three_channels(facts: Sequence[Facts], names: str) -> Choice:
@@ -82,7 +91,11 @@ def _three_channels(facts: Sequence[Facts], names: str) -> Choice:
     if between.max() > within.max():
         return Choice(
             rule,
-            f"z-score of each picture: their brightness differs by {between.max():.0f}, within by {within.max():.0f}",
+            f"z-score of each picture: their brightness differs by {between.max():.3g}, within by {within.max():.3g}",
         )
-    rule |= {"subtrahend": means.round(2).tolist(), "divisor": within.clip(1).round(2).tolist()}
+    spread = np.where(within > 0, within, 1)
+    rule |= {
+        "subtrahend": [_significant(one) for one in means],
+        "divisor": [_significant(one) for one in spread],
+    }
     return Choice(rule, f"the data set's mean and deviation of {names}")

@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from ..plain_exit import plain_exit
-from ..study import Limits, RefusedError
+from ..study import RefusedError, limits_of
 from ..study.kinds import NIFTI_SUFFIXES
 from ..training import Layout, Pair, read_layout
 from ..training.layouts.pair import shown as name_of
@@ -51,7 +51,7 @@ def plan(dataset_dir: str | Path, task_file: str | Path, limits: Mapping[str, An
         raise ValueError(f"no labelled pair in {str(dataset_dir)!r} ({layout.name})")
     volumes = {"nifti_volumes": layout.channels_in_file} if holds_volumes(layout) else {}
     given = {**(limits or {}), **volumes}
-    bounds = Limits(**given)
+    bounds = limits_of(given)
     masks, problems = each(layout.pairs, lambda pair: values_in(pair, bounds), "masks")
     stop_at([*layout.problems, *problems])
     lossy = next((name_of(pair.label) for pair in layout.pairs if is_jpeg(pair.label)), None)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def classes_of(
         ValueError: the values look like nothing that could be mapped.
     """
     if lossy:
-        return _of_lossy(masks, lossy)
+        return _of_lossy(masks, lossy, declared)
     if declared:
         values = sorted(declared)
         return Classes(
@@ -91,14 +91,19 @@ def classes_of(
     )
 
 
-def _of_lossy(masks: Sequence[Mapping[int, int]], name: str) -> Classes:
-    """One class of masks whose values are not those that were saved."""
+def _of_lossy(masks: Sequence[Mapping[int, int]], name: str, declared: Mapping[int, str] | None) -> Classes:
+    """One class of masks whose values are not those that were saved, by its declared name where it has one."""
     found = _black_and_white(masks, sorted({value for mask in masks for value in mask}))
     if found is None:
         raise ValueError(
             f"{name}: JPEG changes values, and these are not black and white: save the masks as PNG"
         )
-    return found
+    if len(declared or ()) > 1:
+        raise ValueError(
+            f"{name}: JPEG changes values, and these cannot hold the {len(declared or ())} labels of dataset.json: save "
+            "the masks as PNG"
+        )
+    return replace(found, names=tuple(declared.values())) if declared else found
 
 
 def _is_soft(masks: Sequence[Mapping[int, int]], values: Sequence[int]) -> bool:

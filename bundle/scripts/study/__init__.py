@@ -8,7 +8,7 @@ from .find import Found, find_cases
 from .fitness import judge
 from .hashing import sha256_of
 from .info import Info
-from .limits import Limits
+from .limits import Limits, limits_of
 from .read import read_case
 from .transform import JudgeFitnessd, LoadStudyd, single_case
 
@@ -28,6 +28,7 @@ __all__ = [
     "find_cases",
     "is_address",
     "judge",
+    "limits_of",
     "print_check",
     "read_case",
     "sha256_of",

@@ -17,7 +17,7 @@ from .dicomweb import Archive
 from .find import Found, find_cases
 from .fitness import Mode, judge
 from .info import Info
-from .limits import DEFAULT_LIMITS, Limits
+from .limits import DEFAULT_LIMITS, Limits, limits_of
 from .read import read_case
 from .server import ServerError
 
@@ -131,7 +131,7 @@ def print_check(
     table: list[Row] = []
     notices: list[str] = []
     with plain_exit("cannot check the input"):
-        bounds = Limits(**(limits or {}))
+        bounds = limits_of(limits)
         if is_address(dataset_dir):
             portions = _portions(Archive(str(dataset_dir), series, bounds, plain_http))
         else:

@@ -1,6 +1,8 @@
 """How much one input may claim before any memory is taken for it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 from .case import RefusedError
 
@@ -63,6 +65,24 @@ class Limits:
                 f"{name}: it unfolds to {size} bytes or more, above {limit} = {getattr(self, limit)}; "
                 "raise the limit if the file is trusted"
             )
+
+
+def limits_of(settings: Mapping[str, Any] | None) -> Limits:
+    """The limits with some of them set, by name.
+
+    Raises:
+        ValueError: there is no such limit, or its value is no number.
+    """
+    known = [field.name for field in fields(Limits)]
+    if not isinstance(settings, Mapping | None):
+        raise ValueError(f"limits must be a dictionary of some of {', '.join(known)}, got {settings!r}")
+    for name, value in (settings or {}).items():
+        if name not in known:
+            raise ValueError(f"limits: there is no {name!r}, expected some of {', '.join(known)}")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number and not (name == "fill_nonfinite" and value is None):
+            raise ValueError(f"limits: {name} is {value!r}, expected a number")
+    return Limits(**(settings or {}))
 
 
 DEFAULT_LIMITS = Limits()

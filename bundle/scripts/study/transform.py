@@ -13,7 +13,7 @@ from .case import Case, RefusedError
 from .find import find_cases
 from .fitness import Mode, check_rules, judge, with_channels
 from .grid import check_same_grid, check_turned_alike
-from .limits import Limits
+from .limits import Limits, limits_of
 from .read import Warnings, read_case
 
 
@@ -41,7 +41,7 @@ class LoadStudyd(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.source_key = source_key
         self.grey_as_colour = grey_as_colour
-        self.limits = limits if isinstance(limits, Limits) else Limits(**(limits or {}))
+        self.limits = limits if isinstance(limits, Limits) else limits_of(limits)
         self.channels = channels
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

@@ -23,6 +23,13 @@ def decathlon(root: Path, content: Mapping[str, Any]) -> Layout:
     problems += [
         f"{image}: listed {count} times in dataset.json" for image, count in listed.items() if count > 1
     ]
+    if not problems:
+        shared = Counter(os.path.normpath(label) for _, label in entries)
+        problems += [
+            f"{label}: the label of {count} images in dataset.json; give each image a file of its own"
+            for label, count in shared.items()
+            if count > 1
+        ]
     for images, label in entries:
         pair = Pair(stem_of(root / images[0]), tuple(root / image for image in images), root / label)
         lacking = [name for name in (*images, label) if not (root / name).is_file()]
@@ -36,7 +43,7 @@ def decathlon(root: Path, content: Mapping[str, Any]) -> Layout:
     modality = content.get("modality", "")
     single = all(len(pair.images) == 1 for pair in pairs)
     in_one = len(modality) if single and modality and isinstance(modality, dict | list) else 1
-    labels = _names(content, root)
+    labels = _names(content, root, by_value=_hold_names(content.get("labels")))
     return Layout(
         name, in_order(_told_apart(pairs, root)), tuple(problems), labels, _first(modality), in_one,
         _other_count(content, len(content["training"])),
@@ -95,8 +102,13 @@ def _first(described: Any) -> str:
     return str(described[0]) if isinstance(described, list) and described else str(described or "")
 
 
-def _names(content: Mapping[str, Any], root: Path) -> dict[int, str] | None:
-    """Names by value, as ``labels`` gives them: by value in the Decathlon's layout, by name in nnU-Net's.
+def _hold_names(labels: Any) -> bool:
+    """Whether ``labels`` has values for keys, as the Decathlon's, and not names, as nnU-Net's."""
+    return isinstance(labels, dict) and all(key.isdecimal() for key in labels)
+
+
+def _names(content: Mapping[str, Any], root: Path, by_value: bool) -> dict[int, str] | None:
+    """Names by value, as ``labels`` gives them: by value in the Decathlon's layout, values by name in nnU-Net's.
 
     Raises:
         ValueError: a value is no whole number, as nnU-Net's regions and its label "ignore", is given twice, or the
@@ -105,7 +117,6 @@ def _names(content: Mapping[str, Any], root: Path) -> dict[int, str] | None:
     file, labels = root / "dataset.json", content.get("labels") or {}
     if not isinstance(labels, dict):
         raise ValueError(f"{file}: labels must be names with their values, got {labels!r}")
-    by_value = all(name.isdecimal() for name in labels)
     names: dict[int, str] = {}
     for key, other in labels.items():
         name, value = (str(other), key) if by_value else (key, other)
@@ -161,7 +172,7 @@ def nnunet(root: Path, content: Mapping[str, Any]) -> Layout:
             problems.append(f"{case}: {' and '.join(lacking)} is missing")
         else:
             pairs.append(Pair(case, tuple(files[i] for i in range(count)), labels[case]))
-    names, remarks = _names(content, root), _not_followed(root, content, len(pairs))
+    names, remarks = _names(content, root, by_value=False), _not_followed(root, content, len(pairs))
     return Layout("nnU-Net", in_order(pairs), tuple(problems), names, _first(channels), in_one, remarks)
 
 
