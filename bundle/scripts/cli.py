@@ -7,7 +7,7 @@ import json
 import re
 import runpy
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from .cores import in_a_process_group, share_cores
@@ -19,6 +19,7 @@ DEFAULT_TASK = "hippocampus"  # the settings in the configs themselves
 Commands = argparse._SubParsersAction  # argparse has no public name for it
 # JSON's words are texts to MONAI's command line, and it passes over None
 PYTHON_WORDS = {"null": "$None", "None": "$None", "true": "True", "false": "False"}
+PATHS = ("--ckpt_path", "--init_path")  # settings; a list of several is taken as it is
 OF_MONAI = {"run_id", "init_id", "final_id", "meta_file", "logging_file", "args_file"}
 OF_MONAI |= {"tracking", "tracking_uri", "experiment_name", "run_name"}
 
@@ -198,7 +199,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         from .lean_start import import_monai  # here, as for export
 
         import_monai()
-    sys.argv = ["monai.bundle", "run", "--config_file", files, *given, *map(in_python, overrides)]
+    sys.argv = ["monai.bundle", "run", "--config_file", files, *given, *in_python(overrides)]
     with plain_exit(f"cannot {arguments.command}"):
         runpy.run_module("monai.bundle", run_name="__main__")
 
@@ -304,10 +305,15 @@ def literal(place: str) -> str:
     return "$" + re.sub("[$@%#]", lambda sign: f"\\x{ord(sign[0]):02x}", repr(place))
 
 
-def in_python(override: str) -> str:
-    """An override whose value is JSON's null, true or false, in the words that MONAI's command line understands."""
-    name, sign, value = override.rpartition("=")
-    return name + sign + PYTHON_WORDS.get(value, value)
+def in_python(overrides: Sequence[str]) -> Iterator[str]:
+    """The overrides in the words that MONAI's command line understands: JSON's null, true and false, and paths with #."""
+    before = ""
+    for override in overrides:
+        name, sign, value = override.rpartition("=")
+        if (name or before) in PATHS and "#" in value and not value.startswith(("[", "$")):
+            value = repr(literal(value))
+        yield name + sign + PYTHON_WORDS.get(value, value)
+        before = override
 
 
 def task_file(task: str) -> Path | None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 from datetime import datetime
 from pathlib import Path
 
@@ -275,7 +276,8 @@ def test_a_folder_of_any_name_is_a_name_and_no_expression(study: Path, tmp_path:
         (["--flips", "[0]"], "flips must be lists of the axes 0, 1 and 2"),
         (["--sw_batch_size", "-1"], "sw_batch_size at least 1"),
         (["--seg", "foo"], "seg must be 'binary', 'labelmap' or 'off', got 'foo'"),
-        (["--limits", "{'x': 1}"], "unexpected keyword argument 'x'"),
+        (["--flips", "0"], "flips must be lists of the axes 0, 1 and 2"),
+        (["--limits", "{'x': 1}"], "limits: there is no 'x', expected some of max_files"),
         (["--device", "foo"], "foo"),
         (["--labels", "[]"], "at least one label"),
         (["-fitnes", "off"], "'-fitnes' belongs to no setting"),
@@ -311,8 +313,16 @@ def test_results_never_replace_what_they_are_made_of(tmp_path: Path) -> None:
     (tmp_path / "in" / "sub1").mkdir(parents=True)
     nibabel.save(hippocampi.volume(1)[0], tmp_path / "in" / "sub1" / "sub1.nii.gz")
     run = mcanet("segment", "in", "in", cwd=tmp_path)
-    assert "is the output folder of a run" in run.stderr
-    assert (tmp_path / "in" / "sub1" / "sub1.nii.gz").is_file()
+    assert "'in' is the input folder, too, where masks would be taken for images" in run.stderr
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["sub1"]
     run = mcanet("segment", "in/sub1/sub1.nii.gz", "in", cwd=tmp_path)
     assert "holds what no run wrote (sub1.nii.gz)" in run.stdout + run.stderr
     assert (tmp_path / "in" / "sub1" / "sub1.nii.gz").is_file()
+
+
+@pytest.mark.parametrize("form", [["--ckpt_path", "w#t/model.pt"], ["--ckpt_path=w#t/model.pt"]])
+def test_weights_lie_in_a_folder_of_any_name(study: Path, tmp_path: Path, form: list[str]) -> None:
+    (tmp_path / "w#t").mkdir()
+    shutil.copy(BUNDLE / "models" / "model.pt", tmp_path / "w#t")
+    run = mcanet("segment", study / "straight.nii.gz", "out", *form, "--planes", "[2]", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr

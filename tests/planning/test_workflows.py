@@ -179,6 +179,7 @@ def test_an_interrupted_training_does_not_go_on_with_other_data_or_settings(tmp_
             "intensity was .*NormalizeIntensity.*Scale",
         ),
         ({"max_epochs": 3}, "max_epochs was 2, is 3"),
+        ({"patience": 3}, "patience was 20, is 3"),
     ):
         with pytest.raises(SystemExit, match=f"was another one .*{words}"):
             start(**changed)

@@ -454,10 +454,18 @@ def test_check_compares_headers_with_the_task(tmp_path):
 
 
 def test_an_output_folder_is_no_input(tmp_path):
-    picture(tmp_path / "a.png")
-    (tmp_path / ".mcanet.lock").touch()
-    with pytest.raises(RefusedError, match="is the output folder of a run"):
-        find_cases(tmp_path)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    picture(folder / "a.png")
+    (folder / ".mcanet.lock").touch()
+    assert len(find_cases(tmp_path).cases) == 1  # of a run that was refused before it wrote
+    for name in ("manifest.csv", "history.csv", ".partial-a-1"):
+        (folder / name).touch()
+        with pytest.raises(RefusedError, match=rf"is the output folder of a run \(.*{re.escape(name)}\)"):
+            find_cases(folder)
+        with pytest.raises(RefusedError, match="folder: left out, the results of an earlier run"):
+            find_cases(tmp_path)
+        (folder / name).unlink()
 
 
 @pytest.mark.parametrize("name", ["IM0009", "IM0009.part", "IM0009.zip", "IM0009.dat"])

@@ -125,14 +125,21 @@ def test_settings_of_the_split_that_mean_nothing_are_named(
 
 
 def test_settings_that_mean_nothing_are_named() -> None:
-    check_settings({"roi_size": [64, 64]}, {"learning_rate": 0.1}, {"mirror": 1})
+    check_settings(
+        {"roi_size": [64, 64]},
+        {"learning_rate": 0.1},
+        {"mirror": 1},
+        {"scale": [[-0.4, 0.6], 0.2], "rotate": 0},
+    )
     for kinds, words in (
-        (({"num_samples": 0}, {}, {}), "num_samples is 0, expected whole numbers from 1"),
-        (({"max_epochs": 1.5}, {}, {}), "max_epochs is 1.5, expected whole"),
-        (({"roi_size": [0, 32]}, {}, {}), "roi_size is [0, 32], expected whole"),
-        (({}, {"learning_rate": "abc"}, {}), "learning_rate is 'abc', expected a number from 0"),
-        (({}, {}, {"foreground": 3}), "foreground is 3, expected a number from 0 to 1"),
-        (({}, {}, {"mirror": float("nan")}), "mirror is nan, expected a number from 0 to 1"),
+        (({"num_samples": 0}, {}, {}, {}), "num_samples is 0, expected whole numbers from 1"),
+        (({"max_epochs": 1.5}, {}, {}, {}), "max_epochs is 1.5, expected whole"),
+        (({"roi_size": [0, 32]}, {}, {}, {}), "roi_size is [0, 32], expected whole"),
+        (({}, {"learning_rate": "abc"}, {}, {}), "learning_rate is 'abc', expected a number from 0"),
+        (({}, {}, {"foreground": 3}, {}), "foreground is 3, expected a number from 0 to 1"),
+        (({}, {}, {"mirror": float("nan")}, {}), "mirror is nan, expected a number from 0 to 1"),
+        (({}, {}, {}, {"rotate": "abc"}), "rotate is 'abc', expected a number or a list of numbers"),
+        (({}, {}, {}, {"gamma": [0.5, None]}), "gamma is [0.5, None], expected a number or a list"),
     ):
         with pytest.raises(SystemExit, match=re.escape(f"cannot train: {words}")):
             check_settings(*kinds)

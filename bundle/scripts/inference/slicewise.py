@@ -73,7 +73,9 @@ class SlicewiseInferer(Inferer):
                 f"context must be at least 0 and sw_batch_size at least 1, got {context!r}, {sw_batch_size!r}"
             )
         check_sizes(spacing, roi_size, spatial_size)
-        if not all(isinstance(flip, Sequence) and {*flip} <= {0, 1, 2} for flip in flips):
+        if not isinstance(flips, Sequence) or not all(
+            isinstance(flip, Sequence) and {*flip} <= {0, 1, 2} for flip in flips
+        ):
             raise ValueError(f"flips must be lists of the axes 0, 1 and 2, such as [[0]], got {flips!r}")
         self.planes = tuple(planes)
         self.context = context

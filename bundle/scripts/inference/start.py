@@ -87,9 +87,14 @@ def open_manifest(
         dataset_dir: the run's input, the same words for all of its processes.
 
     Raises:
-        SystemExit: another run holds the folder, or it cannot be written.
+        SystemExit: another run holds the folder, it cannot be written, or it is the input folder.
     """
     with plain_exit("cannot write results"):
+        if str(dataset_dir) and Path(output_dir).resolve() == Path(dataset_dir).resolve():
+            raise ValueError(
+                f"{str(output_dir)!r} is the input folder, too, where masks would be taken for images: give another one "
+                "for the results"
+            )
         common = (str(dataset_dir), provenance.get("model_sha256"), provenance.get("settings_sha256"))
         run = hashlib.sha256(repr(common).encode()).hexdigest()[:16] if started_together() else ""
         return Manifest(str(output_dir), provenance, run)

@@ -8,7 +8,8 @@ from pathlib import Path
 from .case import RefusedError
 from .limits import Limits
 
-RESULTS_MARK = ".mcanet.lock"  # a run writes it into its output folder
+LOCK = ".mcanet.lock"  # a run writes it into its output folder, and leaves it there
+WRITTEN = re.compile(r"manifest\.csv|history\.csv|\.partial-.*")  # what a run or a training writes first
 
 
 def natural_key(text: str) -> list[tuple[int, int, str]]:
@@ -26,10 +27,10 @@ def walk(root: Path, limits: Limits) -> tuple[list[Path], list[str], list[tuple[
     Raises:
         RefusedError: ``root`` holds the results of a run, or more files than the limit.
     """
-    if os.path.exists(root / RESULTS_MARK):
+    if result := _result_in(root):
         raise RefusedError(
-            "the input folder is the output folder of a run, whose masks would be taken for images; give the folder "
-            "of the images, and another one for the results"
+            f"the input folder is the output folder of a run (it holds {LOCK} and {result}), whose masks would be taken "
+            "for images; give the folder of the images, and another one for the results"
         )
     files: list[Path] = []
     notices: list[str] = []
@@ -42,7 +43,7 @@ def walk(root: Path, limits: Limits) -> tuple[list[Path], list[str], list[tuple[
             shown = path.relative_to(root).as_posix()
             if entry.is_symlink():
                 notices.append(f"{shown}: left out, a link {_leads(path, root)}")
-            elif entry.is_dir() and os.path.exists(path / RESULTS_MARK):  # Path.exists may raise
+            elif entry.is_dir() and _result_in(path):
                 notices.append(f"{shown}: left out, the results of an earlier run")
             elif entry.is_dir():
                 folders.append(path)
@@ -57,6 +58,13 @@ def walk(root: Path, limits: Limits) -> tuple[list[Path], list[str], list[tuple[
                     )
     files.sort(key=lambda path: natural_key(path.relative_to(root).as_posix()))
     return files, notices, closed
+
+
+def _result_in(folder: Path) -> str:
+    """What a run wrote into its output folder; a lock alone is that of one that was refused before it wrote."""
+    if not os.path.exists(folder / LOCK):  # Path.exists may raise
+        return ""
+    return next((entry.name for entry in _entries(folder, []) if WRITTEN.fullmatch(entry.name)), "")
 
 
 def _entries(folder: Path, closed: list[tuple[Path, str]]) -> Iterator[os.DirEntry]:

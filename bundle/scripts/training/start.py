@@ -16,7 +16,10 @@ _SHRINKS = 32  # the side of what becomes one pixel in the encoder's last level
 
 @plain_exit("cannot train")
 def check_settings(
-    at_least_one: Mapping[str, Any], at_least_zero: Mapping[str, Any], shares: Mapping[str, Any]
+    at_least_one: Mapping[str, Any],
+    at_least_zero: Mapping[str, Any],
+    shares: Mapping[str, Any],
+    ranges: Mapping[str, Any],
 ) -> None:
     """Look at settings before any work is done for them.
 
@@ -24,6 +27,7 @@ def check_settings(
         at_least_one: whole numbers, or lists of them, by name.
         at_least_zero: numbers by name.
         shares: numbers from 0 to 1 by name.
+        ranges: numbers, or lists of them or of such lists, by name.
 
     Raises:
         SystemExit: naming a setting that is something else.
@@ -38,6 +42,15 @@ def check_settings(
                 raise ValueError(
                     f"{name} is {value!r}, expected a number from 0{'' if most == math.inf else ' to 1'}"
                 )
+    for name, value in ranges.items():
+        if not _is_range(value):
+            raise ValueError(f"{name} is {value!r}, expected a number or a list of numbers")
+
+
+def _is_range(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return bool(value) and all(map(_is_range, value))
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @plain_exit("cannot train")
