@@ -82,7 +82,7 @@ def test_limits_from_a_config(tmp_path):
     save(tmp_path / "a.nii.gz")
     with pytest.raises(RefusedError, match="max_voxels = 10"):
         LoadStudyd(["image"], limits={"max_voxels": 10})({"image": tmp_path / "a.nii.gz"})
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match="there is no 'max_voxel', expected some of max_files"):
         LoadStudyd(["image"], limits={"max_voxel": 10})
 
 

@@ -15,7 +15,7 @@ from .nifti import read_nifti_header
 from .picture import read_picture_header
 from .privacy import Masker, safe_id, with_hash
 from .selection import parse_selection
-from .walk import natural_key, walk
+from .walk import Walked, natural_key, walk
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,11 @@ def search(
     selection = parse_selection(series)
     if root.is_dir():
         root = root.resolve()
-        files, notices, closed = walk(root, limits)
+        walked = walk(root, limits)
     else:  # a link to a file keeps its name
         name, root = root.name, root.parent.resolve()
-        files, notices, closed = [root / name], [], []
+        walked = Walked([root / name])
+    files = walked.files
     guesses = {file: guess(file) for file in files}
     headers = read_headers(
         [file for file in files if guesses[file].kind == "dicom"],
@@ -93,14 +94,14 @@ def search(
     )
     mask = Masker(headers.identities)
     dicom = SeriesSearch(root, mask, selection, limits)
-    dicom.run(headers, [file for file in files if guesses[file].kind == "other"])
+    dicom.run(headers, [*walked.astray, *(file for file in files if guesses[file].kind == "other")])
     others = _FileSearch(root, mask, limits, split_pages, wanted=not selection.terms)
     others.run(guesses)
-    for folder, problem in closed:
+    for folder, problem in walked.closed:
         others.refuse_folder(folder, problem)
     if channel_files > 1:
         others.join_channels(channel_files)
-    found = _merge(dicom, others, [mask(notice) for notice in notices])
+    found = _merge(dicom, others, [mask(notice) for notice in walked.notices])
     if found.cases or found.refused:
         return found
     if dicom.unwanted:
@@ -208,8 +209,14 @@ class _FileSearch:
 
 def _distinct(cases: list[Case]) -> list[Case]:
     """Adds a hash of the path to every id that occurs more than once, on any file system."""
-    count = Counter(case.case_id.casefold() for case in cases)
-    return [case if count[case.case_id.casefold()] == 1 else _hashed(case) for case in cases]
+    found, hashed = list(cases), set[int]()
+    while True:  # a file may have the name that another one's hash gives
+        count = Counter(case.case_id.casefold() for case in found)
+        alike = {i for i, case in enumerate(found) if count[case.case_id.casefold()] > 1} - hashed
+        if not alike:
+            return found
+        hashed |= alike
+        found = [_hashed(case) if i in alike else case for i, case in enumerate(found)]
 
 
 def _hashed(case: Case) -> Case:

@@ -15,7 +15,9 @@ from .privacy import Masker, digest
 from .selection import Selection
 from .series import GEOMETRIC, make_plan
 from .sop import left_out
-from .source import Source, read_source
+from .source import CutError, Source, read_source
+
+_SEVERAL = 3  # files, from which on they are taken for slices by their names
 
 
 @dataclass(frozen=True)
@@ -26,16 +28,18 @@ class Headers:
         sources: readable DICOM files.
         broken: files that claim to be DICOM and cannot be read, with the reason.
         doubtful: files without suffix that are not readable as DICOM, with the reason.
+        cut: identifying texts of broken files, as far as these go.
     """
 
     sources: tuple[Source, ...]
     broken: tuple[tuple[Path, str], ...]
     doubtful: tuple[tuple[Path, str], ...]
+    cut: frozenset[str] = frozenset()
 
     @property
     def identities(self) -> set[str]:
         """Every identifying text of every file."""
-        return {text for source in self.sources for text in source.identity}
+        return {text for source in self.sources for text in source.identity} | self.cut
 
 
 def read_headers(
@@ -48,6 +52,7 @@ def read_headers(
     """Reads the header of every file that is or may be DICOM."""
     extra = tuple(extra)
     sources: list[Source] = []
+    cut: set[str] = set()
     failed: tuple[list[tuple[Path, str]], list[tuple[Path, str]]] = ([], [])
     for which, files in enumerate((certain, doubtful)):
         for file in files:
@@ -55,7 +60,8 @@ def read_headers(
                 sources.append(read_source(file, show(file), limits, extra))
             except RefusedError as error:
                 failed[which].append((file, str(error)))
-    return Headers(tuple(sources), tuple(failed[0]), tuple(failed[1]))
+                cut.update(error.identity if isinstance(error, CutError) else ())
+    return Headers(tuple(sources), tuple(failed[0]), tuple(failed[1]), frozenset(cut))
 
 
 class SeriesSearch:
@@ -74,6 +80,7 @@ class SeriesSearch:
         self.refused: list[tuple[Case, str]] = []
         self.notices: list[str] = []
         self.unwanted = 0
+        self.told: set[Path] = set()  # folders whose damage a refused series tells of
 
     def show(self, path: Path) -> str:
         """A path as messages name it."""
@@ -81,14 +88,14 @@ class SeriesSearch:
 
     def _reworded(self, reason: str, file: Path) -> str:
         """A reason that was worded before the patient's name was known, with the file's masked name."""
-        return reason.replace(file.relative_to(self.root).as_posix(), self.show(file))
+        return reason and reason.replace(file.relative_to(self.root).as_posix(), self.show(file))
 
     def run(self, headers: Headers, others: Iterable[Path] = ()) -> None:
         """Fills ``fit``, ``refused`` and ``notices``.
 
         Args:
             headers: of the files that are or may be DICOM.
-            others: files that are nothing that can be read.
+            others: files that are nothing that can be read, and links that are not followed.
         """
         groups, imageless = self._groups(headers.sources)
         suffixless = {s.file.parent for group in groups.values() for s in group if is_suffixless(s.file)}
@@ -105,21 +112,23 @@ class SeriesSearch:
                 damaged.setdefault(file.parent, self._reworded(reason, file))
             else:
                 self.notices.append(f"{self.show(file)}: left out, neither DICOM, NIfTI nor a picture")
-        for file in _like_slices(others, groups.values()):
+        unread = [file for file, _ in headers.doubtful]
+        for file in _like_slices([*others, *unread], groups.values()):
             reason = (
                 f"{self.show(file)}: named as the slices are, and no DICOM; fetch it again, or move it away"
             )
             damaged.setdefault(file.parent, reason)
         for key, group in groups.items():
             self._series(key, group, damaged)
-        told = {file.parent for case, _ in self.refused for file in case.files}
+        for files in _like_each_other(file for file in unread if file.parent not in self.told):
+            reason = (
+                f"{self.show(files[0])}: no DICOM, nor are the {len(files) - 1} others that are named like it"
+            )
+            broken.append((files[0], f"{reason}; if they are slices, fetch them again, else move them away"))
+        unknown = "; whether the selection wants it is unknown" if self.selection.terms else ""
         for file, reason in broken:
-            if file.parent in told:
-                continue
-            if self.selection.terms:
-                self.notices.append(f"{reason}; whether the selection wants it is unknown")
-            else:
-                self._refuse_file(file, reason)
+            if file.parent not in self.told:
+                self._refuse_file(file, f"{reason}{unknown}")
 
     def _groups(self, sources: Iterable[Source]) -> tuple[dict[str, list[Source]], list[Source]]:
         """Image files by SeriesInstanceUID, or without one by folder; and those whose pixels are missing.
@@ -161,16 +170,15 @@ class SeriesSearch:
                 "(ImageType LOCALIZER)"
             )
             return
-        reason = next(
-            (damaged[source.file.parent] for source in group if source.file.parent in damaged), None
-        )
-        if reason is not None:
-            self.refused.append((whole, f"{reason}; the series beside it may lack that slice"))
+        folder = next((source.file.parent for source in group if source.file.parent in damaged), None)
+        if folder is not None:
+            self.told.add(folder)
+            self.refused.append((whole, f"{damaged[folder]}; the series beside it may lack that slice"))
             return
         try:
             group = self._without_copies(group)
         except RefusedError as error:
-            self.refused.append((whole, str(error)))
+            self.refused.append((whole, self.mask(str(error))))
             return
         for part in [[source] for source in group] if _are_pictures(group) else [group]:
             single = len(part) < len(group)
@@ -183,7 +191,7 @@ class SeriesSearch:
         try:
             plan = make_plan(group, self.limits)
         except RefusedError as error:
-            self.refused.append((case, str(error)))
+            self.refused.append((case, self.mask(str(error))))  # it may quote what repeats the name
         except Exception as error:
             reason = f"{case.input}: cannot be read ({type(error).__name__}); export the series again"
             self.refused.append((case, reason))
@@ -239,6 +247,15 @@ def _like_slices(others: Iterable[Path], groups: Iterable[Sequence[Source]]) -> 
             continue
         if any((file.parent, re.sub(r"\d+", "#", name)) in patterns for name in names):
             yield file
+
+
+def _like_each_other(files: Iterable[Path]) -> Iterator[list[Path]]:
+    """Those of a folder whose names differ in their numbers alone, where there are several, as the slices of a study."""
+    alike: dict[tuple[Path, str], list[Path]] = defaultdict(list)
+    for file in files:
+        if re.search(r"\d", file.name):
+            alike[file.parent, re.sub(r"\d+", "#", file.name)].append(file)
+    yield from (found for found in alike.values() if len(found) >= _SEVERAL)
 
 
 def _slice_name(file: Path) -> str:

@@ -121,4 +121,7 @@ def clean(stored: np.ndarray, pixels: Pixels) -> tuple[np.ndarray, bool]:
     left = np.array(size - 1 - pixels.high_bit, dtype=stored.dtype)
     right = np.array(size - pixels.stored, dtype=stored.dtype)
     values = (stored << left) >> right
-    return values, pixels.high_bit == pixels.stored - 1 and bool((values != stored).any())
+    if pixels.high_bit != pixels.stored - 1:
+        return values, False
+    below = stored & np.array((1 << pixels.stored) - 1, dtype=stored.dtype)
+    return values, bool(((values != stored) & (below != stored)).any())  # a sign need not be extended

@@ -4,13 +4,17 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 _SPLIT = re.compile(r"[\W_]+")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _RESERVED = re.compile(
-    r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|manifest\.csv|measurements\.csv|report\.html", re.IGNORECASE
+    r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|manifest\.csv|measurements\.csv|report\.html|dseg\.tsv"
+    r"|dataset_description\.json",
+    re.IGNORECASE,
 )
 MASK = "***"
+_KEPT = 2**16  # parts of paths
 SHORTEST_NAME = 3
 SHORTEST_NUMBER = 4
 _EAST_ASIAN = "\u2e80"  # from here on a letter is a syllable or a word
@@ -48,14 +52,18 @@ class Masker:
         union = sorted(inside, key=len, reverse=True)
         union += [f"(?<![A-Za-z0-9]){word}(?![A-Za-z0-9])" for word in sorted(alone)]
         self._pattern = re.compile("|".join(union), re.IGNORECASE) if union else None
+        self._masked = lru_cache(_KEPT)(self._mask)  # the same parts come again with every file
 
     def __call__(self, path: str) -> str:
         """``path`` fit to be shown: masked part by part, and without control characters."""
-        path = _composed(path)
+        return "/".join(map(self._masked, path.split("/")))
+
+    def _mask(self, part: str) -> str:
+        part = _composed(part)
         if self._pattern is not None:
-            path = "/".join(self._pattern.sub(MASK, part) for part in path.split("/"))
-        path = path.encode("utf-8", "backslashreplace").decode("utf-8")
-        return "".join(char if char.isprintable() else "?" for char in path)
+            part = self._pattern.sub(MASK, part)
+        part = part.encode("utf-8", "backslashreplace").decode("utf-8")
+        return "".join(char if char.isprintable() else "?" for char in part)
 
 
 def _composed(text: str) -> str:

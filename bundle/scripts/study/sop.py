@@ -39,6 +39,7 @@ def left_out(source: Source) -> str:
                 return _CLASSES[prefix] + modality
     if source.modality in IMAGELESS_MODALITIES:
         return "no image to segment" + modality
-    if source.pixels is None and source.sop_class and not source.sop_class.startswith(_STORAGE):
+    imageless = source.pixels is None and not source.problem  # and not one whose pixels are unfit
+    if imageless and source.sop_class and not source.sop_class.startswith(_STORAGE):
         return "a DICOM object without an image" + modality
     return ""

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,6 +81,27 @@ class Source:
     attributes: dict[str, str] = field(default_factory=dict, repr=False)
 
 
+class CutError(RefusedError):
+    """A header that ends too early.
+
+    Attributes:
+        identity: texts that identify the patient, as far as it goes.
+    """
+
+    def __init__(self, reason: str, identity: tuple[str, ...]) -> None:
+        super().__init__(reason)
+        self.identity = identity
+
+
+def identity_of(header: Header) -> tuple[str, ...]:
+    """Texts that identify the patient, other ids of theirs included."""
+    others: list[Header] = []
+    with suppress(RefusedError):  # that sequence is no reason to refuse an image
+        others = header.items("OtherPatientIDsSequence")
+    places = [(header, keyword) for keyword in IDENTITY] + [(item, "PatientID") for item in others]
+    return tuple(text for place, keyword in places for text in place.identifying(keyword))
+
+
 def read_source(file: Path, name: str, limits: Limits, extra: Iterable[str] = ()) -> Source:
     """Reads one file's header.
 
@@ -106,7 +128,8 @@ def read_source(file: Path, name: str, limits: Limits, extra: Iterable[str] = ()
             offset = stream.tell()
             tag, rest = stream.read(4), stream.read(4)
             if bounded.cut or bounded.empty_reads > 1 or offset > stream.seek(0, os.SEEK_END):
-                raise RefusedError(f"{name}: its header is truncated; fetch the file again")
+                header = Header(dataset, name, limits=limits)
+                raise CutError(f"{name}: its header is truncated; fetch the file again", identity_of(header))
         head = 12 if rest[:2] in (b"OB", b"OW", b"OF", b"OD", b"UN") else 8
         left = file.stat().st_size - offset - head if syntax != DEFLATED else None
         return _source(file, Header(dataset, name, limits=limits), _Place(syntax, offset, tag, left), extra)
@@ -143,8 +166,9 @@ def _source(file: Path, header: Header, place: _Place, extra: tuple[str, ...]) -
     meta = getattr(header.dataset, "file_meta", None)
     media_class = Header(meta, header.name).text("MediaStorageSOPClassUID") if meta is not None else ""
     if not place.has_data and "SeriesInstanceUID" not in header and media_class != _DICOMDIR:
-        raise RefusedError(
-            f"{header.name}: SeriesInstanceUID and PixelData are missing; fetch the file again"
+        raise CutError(
+            f"{header.name}: SeriesInstanceUID and PixelData are missing; fetch the file again",
+            identity_of(header),
         )
     pixels: Pixels | None = None
     frames: tuple[FrameHeader, ...] = ()
@@ -164,7 +188,7 @@ def _source(file: Path, header: Header, place: _Place, extra: tuple[str, ...]) -
         series=header.text("SeriesInstanceUID"),
         modality=header.text("Modality").upper(),
         alike={keyword: header.text(keyword) for keyword in ALIKE},
-        identity=tuple(text for keyword in IDENTITY for text in header.identifying(keyword)),
+        identity=identity_of(header),
         pixels=pixels,
         frames=frames,
         header=header,

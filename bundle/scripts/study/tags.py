@@ -81,6 +81,7 @@ READ = (
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
     "DirectoryRecordSequence",
+    "OtherPatientIDsSequence",
 )
 
 

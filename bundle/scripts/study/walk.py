@@ -3,12 +3,15 @@
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .case import RefusedError
 from .limits import Limits
 
+_WITHIN = "to what is read at its own place"
 LOCK = ".mcanet.lock"  # a run writes it into its output folder, and leaves it there
+CASE = "measurements.json"  # of each case's folder
 WRITTEN = re.compile(r"manifest\.csv|history\.csv|\.partial-.*")  # what a run or a training writes first
 
 
@@ -21,43 +24,60 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
     ]
 
 
-def walk(root: Path, limits: Limits) -> tuple[list[Path], list[str], list[tuple[Path, str]]]:
-    """Files under ``root`` in natural order, notices on what was passed over, and folders that cannot be opened, with why.
+@dataclass(frozen=True)
+class Walked:
+    """What lies under a folder.
+
+    Attributes:
+        files: regular files, in natural order.
+        notices: on what was passed over, a sentence each.
+        closed: folders that cannot be opened, with why.
+        astray: links that lead out of the folder, or to nothing.
+    """
+
+    files: list[Path] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    closed: list[tuple[Path, str]] = field(default_factory=list)
+    astray: list[Path] = field(default_factory=list)
+
+
+def walk(root: Path, limits: Limits) -> Walked:
+    """What lies under ``root``.
 
     Raises:
         RefusedError: ``root`` holds the results of a run, or more files than the limit.
     """
-    if result := _result_in(root):
+    result = _result_in(root) or (os.path.exists(root / CASE) and _result_in(root.parent))
+    if result:
         raise RefusedError(
-            f"the input folder is the output folder of a run (it holds {LOCK} and {result}), whose masks would be taken "
-            "for images; give the folder of the images, and another one for the results"
+            f"the input folder is the output folder of a run or a case in one (there are {LOCK} and {result}), whose masks "
+            "would be taken for images; give the folder of the images, and another one for the results"
         )
-    files: list[Path] = []
-    notices: list[str] = []
-    closed: list[tuple[Path, str]] = []
-    folders = [root]
+    found, folders = Walked(), [root]
     while folders:
         folder = folders.pop()
-        for entry in _entries(folder, closed):
+        for entry in _entries(folder, found.closed):
             path = Path(entry.path)
             shown = path.relative_to(root).as_posix()
             if entry.is_symlink():
-                notices.append(f"{shown}: left out, a link {_leads(path, root)}")
+                leads = _leads(path, root)
+                found.notices.append(f"{shown}: left out, a link {leads}")
+                found.astray.extend([] if leads == _WITHIN else [path])
             elif entry.is_dir() and _result_in(path):
-                notices.append(f"{shown}: left out, the results of an earlier run")
+                found.notices.append(f"{shown}: left out, the results of an earlier run")
             elif entry.is_dir():
                 folders.append(path)
             elif not entry.is_file():
-                notices.append(f"{shown}: left out, neither a file nor a folder")
+                found.notices.append(f"{shown}: left out, neither a file nor a folder")
             else:
-                files.append(path)
-                if len(files) > limits.max_files:
+                found.files.append(path)
+                if len(found.files) > limits.max_files:
                     raise RefusedError(
                         f"more than max_files = {limits.max_files} files in the input folder; "
                         "give a smaller folder or raise the limit"
                     )
-    files.sort(key=lambda path: natural_key(path.relative_to(root).as_posix()))
-    return files, notices, closed
+    found.files.sort(key=lambda path: natural_key(path.relative_to(root).as_posix()))
+    return found
 
 
 def _result_in(folder: Path) -> str:
@@ -81,5 +101,5 @@ def _leads(path: Path, root: Path) -> str:
     except (OSError, RuntimeError):
         return "to nothing"
     if target.is_relative_to(root):
-        return "to what is read at its own place"
+        return _WITHIN
     return "out of the input folder"
