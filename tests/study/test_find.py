@@ -665,3 +665,10 @@ def test_names_are_masked_where_headers_are_cut_in_other_ids_and_in_quoted_value
     told += " ".join(case.input for case in (*found.cases, *(case for case, _ in found.refused)))
     assert "SequenceName" in told
     assert not re.search("zebra|quagga|77777|998877|okapi", told, re.IGNORECASE)
+
+
+def test_a_slice_that_lost_its_series_is_no_series_of_its_own(tmp_path):
+    slices = classic()
+    del slices[-1].SeriesInstanceUID
+    write(tmp_path, slices)
+    assert "005.dcm: SeriesInstanceUID is missing, unlike beside it" in refusal(tmp_path)

@@ -17,6 +17,7 @@ from .series import GEOMETRIC, make_plan
 from .sop import left_out
 from .source import CutError, Source, read_source
 
+_PLACE = ("StudyInstanceUID", "FrameOfReferenceUID", "Modality")
 _SEVERAL = 3  # files, from which on they are taken for slices by their names
 
 
@@ -103,6 +104,13 @@ class SeriesSearch:
         broken += [
             (source.file, f"{source.name}: PixelData is missing; fetch the file again")
             for source in imageless
+        ]
+        broken += [
+            (
+                source.file,
+                f"{source.name}: SeriesInstanceUID is missing, unlike beside it; fetch the file again",
+            )
+            for source in _strays(groups)
         ]
         damaged: dict[Path, str] = {}
         for file, reason in broken:
@@ -234,6 +242,21 @@ class SeriesSearch:
                     "but the content differs; remove one of the two"
                 )
         return kept
+
+
+def _strays(groups: dict[str, list[Source]]) -> list[Source]:
+    """Takes out the files without a series whose folder, study and frame of reference are those of a series."""
+
+    def place(source: Source) -> tuple[object, ...]:
+        return source.file.parent, *(source.alike[keyword] for keyword in _PLACE)
+
+    places = {place(source) for group in groups.values() for source in group if source.series}
+    strays = [
+        key
+        for key, (first, *_) in groups.items()
+        if not first.series and first.alike["FrameOfReferenceUID"] and place(first) in places
+    ]
+    return [source for key in strays for source in groups.pop(key)]
 
 
 def _like_slices(others: Iterable[Path], groups: Iterable[Sequence[Source]]) -> Iterator[Path]:
