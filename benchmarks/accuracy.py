@@ -23,7 +23,7 @@ LEARNING_RATES = (2e-3, 5e-4)
 SHAPE = {"spatial_dims": 2, "in_channels": "@in_channels", "out_channels": "@out_channels"}
 NETWORKS: dict[str, dict[str, Any]] = {
     "MCANet tiny": {"_target_": "scripts.networks.MCANet", **SHAPE, "variant": "tiny", "dropout": 0.1},
-    "MCANet tiny, decoder at 1/2": {
+    "MCANet tiny, half resolution": {
         "_target_": "ablation_parts.HalfResolution", **SHAPE, "variant": "tiny", "dropout": 0.1,
     },
     "MONAI UNet": {
