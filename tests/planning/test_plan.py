@@ -639,7 +639,7 @@ def test_a_label_that_no_case_that_trains_holds_is_warned_of(tmp_path: Path) -> 
 
 def test_names_of_digits_are_names_in_nnunets_layout(tmp_path: Path) -> None:
     data = layouts.nnunet(tmp_path / "data")
-    layouts.describe(data, labels={"background": 0, "41": 1, "1": 4})
+    layouts.describe(data, labels={"0": 0, "41": 1, "1": 4})
     task = planned(data)
     assert [label["name"] for label in task["labels"]] == ["41", "1"]
     assert task["label_map"] == {"0": 0, "1": 1, "4": 2}
