@@ -1,13 +1,12 @@
 """Networks and losses that only the ablation needs: parts of ours left out or added, another start, other targets."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from mcanet.scripts.networks import MCANet, load_weights
+from mcanet.scripts.networks import MCANet
 from mcanet.scripts.networks.mca import CrossAxisAttention, conv_norm_relu
 from mcanet.scripts.networks.mscan import Block
 from monai.networks import one_hot
@@ -137,47 +136,6 @@ class MeanError(nn.Module):
 
     def forward(self, missed: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         return missed.abs().mean()
-
-
-class Distilled(MCANet):
-    """MCANet that learns from the mean of trained networks, too: in training their probabilities follow its logits.
-
-    Args:
-        teachers: files of weights of networks like it.
-
-    Shape: (B, in_channels, H, W) to (B, 2 · out_channels, H, W) in training, else (B, out_channels, H, W).
-    """
-
-    def __init__(self, teachers: Sequence[str], **settings: Any) -> None:
-        super().__init__(**settings)
-        networks = (load_weights(MCANet(**settings), file) for file in teachers)
-        self.teachers = tuple(network.eval() for network in networks)  # a tuple, for they are no part of it
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        logits = super().forward(x)
-        if not self.training:
-            return logits
-        with torch.no_grad():
-            taught = torch.stack([teacher(x).softmax(1) for teacher in self.teachers]).mean(0)
-        return torch.cat([logits, taught], dim=1)
-
-
-class DistilledLoss(nn.Module):
-    """The mean of a loss against the labels and of the cross-entropy against what the teachers say.
-
-    Args:
-        loss: of logits and labels.
-    """
-
-    def __init__(self, loss: nn.Module) -> None:
-        super().__init__()
-        self.loss = loss
-
-    def forward(self, answers: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        if answers.shape[1] % 2:  # of a network that does not train
-            return self.loss(answers, label)
-        logits, taught = answers.chunk(2, dim=1)
-        return (self.loss(logits, label) + F.cross_entropy(logits, taught)) / 2
 
 
 class SoftBorders(nn.Module):

@@ -254,7 +254,7 @@ def evaluation_folder(overlay: Path | None, overrides: Sequence[str]) -> str:
 
 def folder_of_weights(overlay: Path | None) -> str | None:
     """The folder of the weights that a task names, where a training may write them."""
-    named = json.loads(overlay.read_text(encoding="utf-8")).get("ckpt_path") if overlay else None
+    named = settings_of(overlay).get("ckpt_path")
     if isinstance(named, str) and not named.startswith(("$", "@", "%")) and Path(named).name == "model.pt":
         return str(Path(named).parent)
     return None
@@ -263,8 +263,13 @@ def folder_of_weights(overlay: Path | None) -> str | None:
 def other_fold(overlay: Path | None, overrides: Sequence[str]) -> str:
     """What the folders of a fold end in that is asked for and is not the task's own; else nothing."""
     fold = re.search(r"--fold[= ](\d+)", " ".join(overrides))
-    own = json.loads(overlay.read_text(encoding="utf-8")).get("fold", 0) if overlay else 0
-    return f"_fold{fold[1]}" if fold and int(fold[1]) != own else ""
+    return f"_fold{fold[1]}" if fold and int(fold[1]) != settings_of(overlay).get("fold", 0) else ""
+
+
+def settings_of(overlay: Path | None) -> dict[str, object]:
+    """What a task file sets; without one, nothing."""
+    found: dict[str, object] = json.loads(overlay.read_text(encoding="utf-8")) if overlay else {}
+    return found
 
 
 def export(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:

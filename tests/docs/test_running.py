@@ -96,6 +96,7 @@ def prepare(folder: Path) -> None:
         shutil.copy(folder / "hippocampi" / "imagesTr" / "case_0.nii.gz", folder / name)
     for name in ("STUDY", "Task04_Hippocampus"):
         (folder / "bundle" / name).symlink_to(folder / name)
+    (folder / "benchmarks").symlink_to(ROOT / "benchmarks")
     (folder / "OUT").mkdir()
     shutil.copy(BUNDLE / "models" / "model.pt", folder / "OUT")
     planned = {"notes": {"data": "of an earlier plan"}, "ckpt_path": str(folder / "OUT" / "model.pt")}
