@@ -14,7 +14,7 @@ from ..study import RefusedError
 from .exported_engines import SIZES_COMPILED, open_onnxruntime, open_openvino
 
 SHRINKS = 4  # the side of what becomes one pixel where the network decodes
-PIXELS_A_PASS = 2 * 256 * 256  # of a batch on a CPU: the activations of more leave its caches, and its heap
+BYTES_A_PASS = 2**20  # of a channel of a batch on a CPU: of more, activations leave its caches and its heap
 
 
 def open_engine(network: nn.Module, engine: str = "eager", mixed_precision: bool | None = None) -> nn.Module:
@@ -90,12 +90,12 @@ class Eager(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x.to(dtype=self.dtype, memory_format=torch.channels_last)
-        return torch.cat([self.network(part).float() for part in x.split(pictures_a_pass(x))])
+        return torch.cat([self.network(part).float() for part in x.split(self.pictures_a_pass(x))])
 
-
-def pictures_a_pass(x: torch.Tensor) -> int:
-    """How many pictures of a batch go through at once."""
-    return len(x) if x.device.type != "cpu" else max(1, PIXELS_A_PASS // (x.shape[-2] * x.shape[-1]))
+    def pictures_a_pass(self, x: torch.Tensor) -> int:
+        """How many pictures of a batch go through at once."""
+        channel = x.shape[-2] * x.shape[-1] * self.dtype.itemsize
+        return len(x) if x.device.type != "cpu" else max(1, BYTES_A_PASS // channel)
 
 
 def _compiled(network: nn.Module, dtype: torch.dtype) -> nn.Module:
@@ -130,7 +130,7 @@ class Compiled(nn.Module):
         self.programs: dict[tuple[int, ...], Any] = {}
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        size, pictures = tuple(x.shape[1:]), pictures_a_pass(x)
+        size, pictures = tuple(x.shape[1:]), self.eager.pictures_a_pass(x)
         if size not in self.programs and len(self.programs) == SIZES_COMPILED:
             return self.eager(x)
         program = self.programs.setdefault(size, torch.compile(copy.copy(self.eager), dynamic=False))
