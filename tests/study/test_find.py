@@ -453,6 +453,17 @@ def test_check_compares_headers_with_the_task(tmp_path):
     assert "2 spatial dimensions" in rows["a.png"].reason
 
 
+def test_masks_by_their_bids_names_are_no_images(tmp_path):
+    names = ["sub-01_T1w", "sub-01_desc-brain_mask", "sub-01_dseg", "sub-01_label-GM_probseg", "left_mask"]
+    for name in names:
+        save(tmp_path / "sub-01" / f"{name}.nii.gz")
+    found = find_cases(tmp_path)
+    assert sorted(case.case_id for case in found.cases) == ["left_mask", "sub-01_T1w"]
+    assert len(found.notices) == 3
+    assert all("a mask and no image by its BIDS name" in notice for notice in found.notices)
+    assert len(find_cases(tmp_path / "sub-01" / "sub-01_dseg.nii.gz").cases) == 1  # asked for by its name
+
+
 def test_an_output_folder_is_no_input(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()

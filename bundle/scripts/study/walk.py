@@ -12,6 +12,7 @@ from .limits import Limits
 _WITHIN = "to what is read at its own place"
 LOCK = ".mcanet.lock"  # a run writes it into its output folder, and leaves it there
 CASE = "measurements.json"  # of each case's folder
+BIDS_MASK = re.compile(r"sub-.*_(dseg|probseg|mask)\.nii(\.gz)?", re.IGNORECASE)  # suffixes of derivatives
 WRITTEN = re.compile(r"manifest\.csv|history\.csv|\.partial-.*")  # what a run or a training writes first
 
 
@@ -69,6 +70,8 @@ def walk(root: Path, limits: Limits) -> Walked:
                 folders.append(path)
             elif not entry.is_file():
                 found.notices.append(f"{shown}: left out, neither a file nor a folder")
+            elif BIDS_MASK.fullmatch(entry.name):
+                found.notices.append(f"{shown}: left out, a mask and no image by its BIDS name")
             else:
                 found.files.append(path)
                 if len(found.files) > limits.max_files:
