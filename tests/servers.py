@@ -121,7 +121,10 @@ class Gate:
         self._rules: list[tuple[re.Pattern[str], str | int, int]] = []
 
     def fail(self, pattern: str, how: str | int, times: int = 1000) -> None:
-        """Have coming requests fail that match: answered with a status, cut off ``half``, or ``lost`` on return."""
+        """Have coming requests fail that match.
+
+        They are answered with a status, or a ``portal``'s page, cut off ``half``, or ``lost`` on return.
+        """
         self._rules.append((re.compile(pattern), how, times))
 
     def open(self) -> None:
@@ -137,6 +140,17 @@ class Gate:
                 self._rules[index] = (pattern, how, times - 1)
                 return how
         return None
+
+
+def _fetch(request: urllib.request.Request) -> tuple[int, str | None, bytes]:
+    """Status, type and content of an answer."""
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, answer.headers["Content-Type"], answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers["Content-Type"], error.read()
+    except OSError:
+        return 502, None, b""
 
 
 @contextmanager
@@ -160,6 +174,9 @@ def gate(target: str, certificate: Path | None = None) -> Iterator[Gate]:
                 self.send_header("Location", target + self.path)
                 self.end_headers()
                 return
+            if fault == "portal":
+                self._answer(200, "text/html", b"<html>please log in</html>")
+                return
             headers = {
                 name: text
                 for name, text in self.headers.items()
@@ -167,18 +184,15 @@ def gate(target: str, certificate: Path | None = None) -> Iterator[Gate]:
             }
             page = f"&limit={way.page}" if way.page and "?" in self.path else ""
             request = urllib.request.Request(target + self.path + page, body, headers, method=self.command)
-            try:
-                with urllib.request.urlopen(request, timeout=60) as answer:
-                    status, kind, content = answer.status, answer.headers["Content-Type"], answer.read()
-            except urllib.error.HTTPError as error:
-                status, kind, content = error.code, error.headers["Content-Type"], error.read()
-            except OSError:
-                status, kind, content = 502, None, b""
+            status, kind, content = _fetch(request)
             if fault != "lost":
-                self.send_response(status)
-                self.send_header("Content-Type", kind or "text/plain")
-                self.end_headers()  # without a length, as Orthanc sends series: only their end tells that they are whole
-                self.wfile.write(content[: len(content) // 2] if fault == "half" else content)
+                self._answer(status, kind, content[: len(content) // 2] if fault == "half" else content)
+
+        def _answer(self, status: int, kind: str | None, content: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind or "text/plain")
+            self.end_headers()  # without a length, as Orthanc sends series: only their end tells that they are whole
+            self.wfile.write(content)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     way = Gate(f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}", target)

@@ -128,6 +128,28 @@ def test_results_are_stored_once_whatever_happens_on_the_way(
     assert not any(request.startswith("POST") for request in way.seen)
 
 
+def test_a_page_is_no_receipt(way: Gate, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    way.fail("POST", "portal")
+    assert "2 of 2 cases have no mask" in segment(way, out, store=True)
+    for row in rows(out).values():
+        assert "neither says that it took segmentation.dcm nor lists it" in row["reason"]
+    assert not stored(way)
+    way.open()
+    assert segment(way, out, store=True) == ""
+    assert len(stored(way)) == 2
+
+
+def test_servers_that_know_no_such_series_yet(way: Gate, tmp_path: Path) -> None:
+    """Some answer with 404 where they have nothing of a series."""
+    out = tmp_path / "out"
+    assert segment(way, out) == ""
+    way.fail("GET .*/instances", 404)
+    assert segment(way, out, store=True) == ""
+    way.open()
+    assert len(stored(way)) == 2
+
+
 def test_what_was_done_without_storing_can_be_stored_later(way: Gate, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert segment(way, out) == ""

@@ -13,7 +13,9 @@ import pytest
 from mcanet.scripts.cli import main
 from mcanet.scripts.planning import plan
 from mcanet.scripts.results import label_table
+from mcanet.scripts.results.display import view_of
 from mcanet.scripts.training import labelled_datalist
+from monai.data import MetaTensor
 from PIL import Image
 
 from ..end_to_end.run import mcanet
@@ -27,7 +29,7 @@ def planned(data: Path) -> dict[str, Any]:
     plan(data, file)
     task = json.loads(file.read_text())
     label_table(task["labels"])
-    assert set(task) - {"notes"} <= set(task["notes"])
+    assert set(task) - {"notes", "_meta_"} <= set(task["notes"])
     assert not list(file.parent.glob(".*.tmp"))
     return task
 
@@ -290,6 +292,45 @@ def test_patients_are_known_by_many_names_and_few_are_spoken_of(
         assert f"{patients} patients" in task["notes"]["case_groups"]
 
 
+@pytest.mark.parametrize("spacing", [(1.4, 1.4, 1.0), (3.0, 3.0, 1.0), (1.0, 1.0, 1.0)])
+def test_volumes_of_one_slice_are_seen_as_that_slice(
+    tmp_path: Path, spacing: tuple[float, float, float]
+) -> None:
+    data = layouts.decathlon(tmp_path / "data")
+    for i in range(5):
+        image, label = layouts.volume(i)
+        layouts.save(image[..., 3:4].astype(np.int16), data / "imagesTr" / f"heart_{i}.nii.gz", spacing)
+        layouts.save(label[..., 3:4], data / "labelsTr" / f"heart_{i}.nii.gz", spacing)
+        volume = MetaTensor(image[None, ..., 3:4], affine=np.diag([*spacing, 1]))
+        assert view_of(volume).axes[2] == 2
+    task = planned(data)
+    assert (task["planes"], task["context"]) == ([2], 0)
+
+
+def test_few_slices_are_seen_in_their_own_plane_however_wide_the_pixels(tmp_path: Path) -> None:
+    data = layouts.decathlon(tmp_path / "data")
+    for i in range(5):
+        for array, folder in zip(layouts.volume(i), ("imagesTr", "labelsTr"), strict=True):
+            layouts.save(array[..., 1:7].astype(np.int16), data / folder / f"heart_{i}.nii.gz", (1.5, 1.5, 1))
+    assert planned(data)["planes"] == [2]
+
+
+def test_channels_of_a_list_in_folders_of_their_own(tmp_path: Path) -> None:
+    data = layouts.decathlon(tmp_path / "data", count=3)
+    content = json.loads((data / "dataset.json").read_text())
+    for pair in content["training"]:
+        name = Path(pair["image"]).name
+        for channel in ("t1", "flair"):
+            (data / "img" / channel).mkdir(parents=True, exist_ok=True)
+            shutil.copy(data / pair["image"], data / "img" / channel / name)
+        pair["image"] = [f"img/t1/{name}", f"img/flair/{name}"]
+    (data / "dataset.json").write_text(json.dumps(content | {"modality": {"0": "T1", "1": "FLAIR"}}))
+    task = planned(data)
+    assert (task["channel_files"], task["in_channels"]) == (2, 2)
+    assert task["_meta_"]["channels"] == ["T1", "FLAIR"]
+    assert task["notes"]["channel_files"].endswith("; 0: T1; 1: FLAIR")
+
+
 @pytest.mark.parametrize("name", ["$__import__('os').abort()", "@seed", "% fat", "T1#2 lesion"])
 def test_labels_whose_names_monai_would_evaluate_are_refused(name: str, tmp_path: Path) -> None:
     data = layouts.decathlon(tmp_path / "data")
@@ -311,6 +352,15 @@ def test_labels_whose_names_monai_would_evaluate_are_refused(name: str, tmp_path
         (("leftlung", "rightlung"), 0.0),
         (("leftlung", "heart"), 0.0),
         (("lungleft", "lungright"), 0.0),
+        (("linke Niere", "rechte Niere"), 0.0),
+        (("Niere links", "Niere rechts"), 0.0),
+        (("rein gauche", "rein droit"), 0.0),
+        (("riñón izquierdo", "riñón derecho"), 0.0),
+        (("rim esquerdo", "rim direito"), 0.0),
+        (("rene sinistro", "rene destro"), 0.0),
+        (("Lunge li", "Lunge re"), 0.0),
+        (("rein g", "rein d"), 0.0),
+        (("wall", "re-entry"), 0.5),
     ],
 )
 def test_sides_are_known_by_the_labels_names(names: tuple[str, str], mirror: float, tmp_path: Path) -> None:

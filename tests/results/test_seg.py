@@ -3,6 +3,7 @@
 import itertools
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import highdicom as hd
@@ -13,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcanet.scripts.results import Label, write_seg
 from mcanet.scripts.results.segframes import pack_frames
-from monai.data import PydicomReader
+from mcanet.scripts.study import find_cases, read_case
+from monai.data import MetaTensor, PydicomReader
 from scipy.spatial import KDTree
 
 from .phantom import BIRTH, GEOMETRIES, LPS_TO_RAS, NAME, PATIENT_ID, Phantom, table, write_series
@@ -220,6 +222,14 @@ ODD = [
     {"SpecificCharacterSet": "ISO_IR 192", "PatientName": "Müller^Jörg"},
     {"SpecificCharacterSet": ["", "ISO 2022 IR 87"], "PatientName": "Yamada^Tarou=山田^太郎"},
     {"SpecificCharacterSet": "ISO_IR 100", "PatientName": "Müller^Jörg"},
+    {"SpecificCharacterSet": "ISO_IR 6"},
+    {"SpecificCharacterSet": "ISO 2022 IR 6"},
+    {"SpecificCharacterSet": "ISO 2022 IR 100", "PatientName": "Müller^Jörg"},
+    {"SpecificCharacterSet": ["ISO_IR 192", "ISO_IR 100"]},
+    {"SpecificCharacterSet": "ISO_IR 58"},
+    {"PatientSex": "U"},
+    {"PatientSex": "m"},
+    {"PatientSex": ["M", "F"]},
 ]  # fmt: skip
 
 
@@ -244,6 +254,43 @@ def test_headers_as_they_are_found(tmp_path: Path, attributes: dict[str, object]
         == source.SOPClassUID
     )
     _check_with_dciodvfy(path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_values_that_cannot_be_read_do_not_stand_in_the_way(tmp_path: Path) -> None:
+    phantom = write_series(tmp_path / "in", GEOMETRIES["axial"], SeriesNumber=7)
+    for file in phantom.case.files:
+        content = file.read_bytes()
+        assert content.count(b"\x20\0\x11\0IS\x02\x007 ") == 1
+        file.write_bytes(content.replace(b"\x20\0\x11\0IS\x02\x007 ", b"\x20\0\x11\0IS\x02\0S3"))
+    assert len(_voxels(_write(phantom, tmp_path / "seg.dcm"))["spleen"]) == len(_expected(phantom, 2))
+
+
+@pytest.mark.parametrize("digits", [3, 4, 8])
+def test_direction_cosines_of_few_decimals(tmp_path: Path, digits: int) -> None:
+    """The reader takes unit vectors to 2e-3, and so does what is written of them."""
+    phantom = write_series(tmp_path / "in", GEOMETRIES["oblique"], shape=(256, 40, 5))
+    for file in phantom.case.files:
+        data = pydicom.dcmread(file)
+        data.ImageOrientationPatient = [round(float(n), digits) for n in data.ImageOrientationPatient]
+        data.save_as(file)
+    (case,) = find_cases(tmp_path / "in").cases
+    affine = read_case(case).affine
+    image, labels = (
+        MetaTensor(volume.as_tensor(), affine=affine) for volume in (phantom.image, phantom.labels)
+    )
+    read = replace(phantom, case=case, image=image, labels=labels)
+    found = _voxels(_write(read, tmp_path / "seg.dcm"))
+    assert _apart(found["spleen"], _expected(read, 2)) < 1e-3
+
+
+@pytest.mark.parametrize("declared", ["ISO_IR 100", None])
+def test_names_of_labels_in_any_script(tmp_path: Path, declared: str | None) -> None:
+    phantom = write_series(tmp_path / "in", GEOMETRIES["axial"], SpecificCharacterSet=declared)
+    names = ["左海马", "右海马", "Großhirn"]
+    named = tuple(replace(label, name=name) for label, name in zip(table(), names, strict=True))
+    data = pydicom.dcmread(_write(phantom, tmp_path / "seg.dcm", named))
+    assert [item.SegmentLabel for item in data.SegmentSequence] == names
 
 
 @pytest.mark.filterwarnings("ignore")

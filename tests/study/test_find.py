@@ -320,6 +320,20 @@ class TestPrivacy:
         assert_right(only(tmp_path))
         assert "1952063x" not in caplog.text + "".join(str(w.message) for w in recwarn)
 
+    def test_reasons_are_masked_by_their_own_patient_alone(self, tmp_path):
+        for number, name in (("1", "Gap^Ann"), ("77777", "Test^Patient")):
+            datasets = classic()
+            for dataset in datasets:
+                dataset.PatientID, dataset.PatientName = number, name
+            write(tmp_path / name[:3], datasets)
+        lost = classic()
+        for dataset in lost:
+            dataset.PatientID, dataset.PatientName = "88888", "Roe^Ada"
+        write(tmp_path / "lost", lost[:2] + lost[3:])
+        ((_, reason),) = find_cases(tmp_path).refused
+        assert "slice missing" in reason
+        assert "***" not in reason
+
     def test_short_identifiers_do_not_blot_out_paths(self, tmp_path):
         datasets = classic()
         for dataset in datasets:
@@ -451,6 +465,20 @@ def test_check_compares_headers_with_the_task(tmp_path):
     assert "spacing is 1.25 x 1.5 x 2 mm, outside" in rows["mr"].warnings[0]
     assert "Modality is 'CT'" in rows["ct"].reason
     assert "2 spatial dimensions" in rows["a.png"].reason
+
+
+def test_check_goes_by_where_the_slices_lie(tmp_path):
+    """As segmentation does, whatever the order of the axes in the file."""
+    for name, axes in (("axial", [2, 0, 1]), ("sagittal", [1, 2, 0])):
+        affine = np.diag([0, 0, 0, 1.0])
+        affine[axes, range(3)] = [8, 2, 2] if name == "axial" else [2, 2, 8]
+        save(tmp_path / f"{name}.nii.gz", affine=affine)
+    rows = check(tmp_path, rules={"slice_axis": 2})
+    deep = check(tmp_path, rules={"slice_axis": 2}, deep=True)
+    assert [(row.case_id, row.status, row.reason) for row in rows] == [
+        (row.case_id, row.status, row.reason) for row in deep
+    ]
+    assert {row.status for row in rows} == {"fit", "refused"}
 
 
 def test_masks_by_their_bids_names_are_no_images(tmp_path):

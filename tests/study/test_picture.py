@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from mcanet.scripts.study import Limits, RefusedError, find_cases, read_case
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from .phantom import base, write
 
@@ -106,6 +107,75 @@ def test_exif_rotation(tmp_path, orientation, suffix):
     assert found.info[found.cases[0].case_id].shape == (32, 48)
     image = read_case(found.cases[0])
     np.testing.assert_allclose(image.numpy().transpose(2, 1, 0)[4::8, 4::8], upright[4::8, 4::8], atol=6)
+
+
+@pytest.mark.parametrize("mode", ["L", "I;16", "RGB", "RGBA", "CMYK"])
+@pytest.mark.parametrize("orientation", [3, 5, 6, 7, 8])
+def test_a_turned_tiff_without_compression(tmp_path, orientation, mode):
+    """Pillow maps such pixels into memory, by the size that they have upright."""
+    picture(tmp_path / "a.tif", pixels("L").astype("u2") if mode == "I;16" else pixels(), mode)
+    with Image.open(tmp_path / "a.tif") as image:
+        image.copy().save(tmp_path / "b.tif", tiffinfo={0x0112: orientation})
+        image.copy().save(tmp_path / "c.tif", tiffinfo={0x0112: orientation}, compression="tiff_lzw")
+    raw, packed = read(tmp_path / "b.tif"), read(tmp_path / "c.tif")
+    np.testing.assert_array_equal(raw.numpy(), packed.numpy())
+    assert raw.shape[1:] == ((5, 4) if orientation > 4 else (4, 5))
+
+
+def test_what_xmp_says_of_a_png_turns_nothing(tmp_path):
+    told = PngInfo()
+    told.add_itxt(
+        "XML:com.adobe.xmp", '<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="3"></x:xmpmeta>'
+    )
+    image = read(picture(tmp_path / "a.png", pnginfo=told))
+    np.testing.assert_array_equal(image.numpy().transpose(2, 1, 0), pixels())
+
+
+def tiff(file, array, **tags):
+    """A TIFF whose tags say what Pillow would not write."""
+    names = {"photometric": 262, "description": 270, "sample_format": 339}
+    Image.fromarray(array).save(file, tiffinfo={names[name]: value for name, value in tags.items()})
+    return file
+
+
+def test_a_stack_behind_one_header_is_refused(tmp_path):
+    text = "ImageJ=1.53\nimages=5\nslices=5\n"
+    with pytest.raises(RefusedError, match="a.tif: a stack of ImageJ, 5 images behind one header"):
+        read(tiff(tmp_path / "a.tif", pixels("L"), description=text))
+    assert read(tiff(tmp_path / "b.tif", pixels("L"), description="ImageJ=1.53\nimages=1\n")).shape == (
+        1,
+        4,
+        5,
+    )
+
+
+def test_a_tiff_of_signed_bytes_is_refused(tmp_path):
+    with pytest.raises(RefusedError, match="a.tif: its bytes have a sign"):
+        read(tiff(tmp_path / "a.tif", pixels("L"), sample_format=2))
+
+
+def test_unsigned_values_that_are_read_as_negative_ones_are_refused(tmp_path):
+    array = np.arange(20, dtype=np.int32).reshape(5, 4)
+    signed = b"\x53\x01\x03\0\x01\0\0\0\x02"  # Pillow writes SampleFormat 2
+    for name, least in (("a", 0), ("b", -1)):
+        content = picture(tmp_path / f"{name}.tif", array + least).read_bytes()
+        (tmp_path / f"{name}.tif").write_bytes(content.replace(signed, signed[:-1] + b"\x01"))
+    assert int(read(tmp_path / "a.tif").max()) == 19
+    with pytest.raises(RefusedError, match="b.tif: holds values from 2147483648 on"):
+        read(tmp_path / "b.tif")
+    assert int(read(picture(tmp_path / "c.tif", array - 1)).min()) == -1
+
+
+def test_every_page_is_looked_at(tmp_path):
+    deep = [Image.fromarray(pixels("L").astype("u2")) for _ in range(2)]
+    deep[0].save(tmp_path / "a.tif", save_all=True, append_images=deep[1:])
+    content = (tmp_path / "a.tif").read_bytes()
+    white = content.rfind(
+        b"\x06\x01\x03\x00\x01\x00\x00\x00\x01\x00"
+    )  # the last page's PhotometricInterpretation
+    (tmp_path / "a.tif").write_bytes(content[: white + 8] + b"\0\0" + content[white + 10 :])
+    with pytest.raises(RefusedError, match=r"PhotometricInterpretation is 0 \(white\) at 16 bits"):
+        read(tmp_path / "a.tif", split_pages=True)
 
 
 def test_multi_page(tmp_path):

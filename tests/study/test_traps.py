@@ -27,6 +27,55 @@ from .test_dicom_values import encode
 BIG = Grid(columns=36, rows=34)
 
 
+def test_a_mosaic_is_refused(tmp_path):
+    """Siemens: the slices of a volume side by side in one image, placed as no slice is."""
+    datasets = classic(modality="MR", rescale=False)
+    datasets[0].ImageType = ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]
+    write(tmp_path, datasets[:1])
+    assert "ImageType MOSAIC" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+@pytest.mark.parametrize("told", [True, False])
+def test_a_concatenation_that_lacks_a_part_is_refused(tmp_path, lost, told):
+    if lost == 2 and not told:
+        pytest.skip("nothing tells")
+    grid, parts = Grid(), [[0, 1], [2, 3], [4, 5]]
+    first = enhanced(grid, order=parts[0])
+    for number, order in enumerate(parts):
+        part = enhanced(grid, order=order)
+        part.StudyInstanceUID, part.SeriesInstanceUID = first.StudyInstanceUID, first.SeriesInstanceUID
+        part.FrameOfReferenceUID = first.FrameOfReferenceUID
+        part.ConcatenationUID, part.InConcatenationNumber = "1.2.3", number + 1
+        if told:
+            part.InConcatenationTotalNumber = 3
+        if number != lost:
+            write(tmp_path / str(number), part)
+    assert f"part {lost + 1} of the 3 of its concatenation" in refusal(tmp_path)
+
+
+def test_fewer_slices_than_pet_tells_of_are_warned_of(tmp_path):
+    datasets = classic(modality="PT")
+    for dataset in datasets:
+        dataset.NumberOfSlices = len(datasets)
+    write(tmp_path / "part", datasets[:-1])
+    write(tmp_path / "whole", datasets)
+    (info,) = find_cases(tmp_path / "part").info.values()
+    assert f"NumberOfSlices is {len(datasets)}, but there are {len(datasets) - 1} slices" in info.warnings
+    (info,) = find_cases(tmp_path / "whole").info.values()
+    assert not [text for text in info.warnings if "NumberOfSlices" in text]
+
+
+@pytest.mark.parametrize(("kind", "told"), [("HU", False), ("hu", False), ("MGML", True), ("US", True)])
+def test_ct_that_says_it_is_not_in_hounsfield_units_is_warned_of(tmp_path, kind, told):
+    datasets = classic()
+    for dataset in datasets:
+        dataset.RescaleType = kind
+    write(tmp_path, datasets)
+    (info,) = find_cases(tmp_path).info.values()
+    assert told == any("not Hounsfield units" in text for text in info.warnings)
+
+
 def test_every_slice_in_another_transfer_syntax(tmp_path):
     datasets = classic(BIG)
     for dataset, syntax in zip(datasets[:3], (RLELossless, JPEG2000Lossless, JPEGLSLossless), strict=True):

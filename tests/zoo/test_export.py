@@ -104,6 +104,27 @@ def test_a_task_of_bare_settings_says_what_is_not_known(tmp_path: Path) -> None:
     assert "was not stated" in card
 
 
+def test_the_card_says_which_file_is_which_channel(tmp_path: Path) -> None:
+    file = write_task(
+        tmp_path,
+        _meta_={"channels": ["T1", "FLAIR"]},
+        in_channels=2,
+        channel_files=2,
+        fitness_rules={"channels": 2, "spatial_dims": 3},
+    )
+    settings = json.loads(file.read_text())
+    settings["labels"][0]["name"] = "edema /core"  # no path of this machine
+    file.write_text(json.dumps(settings))
+    torch.save({"model": MCANet(in_channels=2, out_channels=4).state_dict()}, tmp_path / "other.pt")
+    main(["export", "--task", str(file), "-o", str(tmp_path / "out" / "bundle")])
+    bundle = tmp_path / "out" / "bundle"
+    image = config(bundle, "metadata")["network_data_format"]["inputs"]["image"]
+    assert image["channel_def"] == {"0": "slice, T1", "1": "slice, FLAIR"}
+    assert "channels" not in config(bundle, "metadata")
+    card = (bundle / "docs" / "README.md").read_text()
+    assert "- 1: slice, FLAIR\n\nEach image is 2 files, `CASE_0000`, `CASE_0001`" in card
+
+
 def test_what_forbids_commercial_use_is_said_of_the_weights_that_it_binds(tmp_path: Path) -> None:
     task, nuclei = (
         BUNDLE / "configs" / "tasks" / "skin_lesion.json",

@@ -140,7 +140,7 @@ def _outline(axis: Any, mask: np.ndarray, labels: Sequence[Label]) -> None:
     """Draw the outlines of the labels of a plane (rows, columns)."""
     for label in labels:
         inside = mask == label.value
-        if inside.any() and not inside.all():
+        if min(mask.shape) > 1 and inside.any() and not inside.all():
             axis.contour(inside, levels=[0.5], colors=[_colour(label)], linewidths=1.5)
 
 

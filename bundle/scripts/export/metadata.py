@@ -43,7 +43,8 @@ def task_metadata(config: Mapping[str, Any], task_file: Path | None = None) -> d
     labels = label_table(settings["labels"])
     metadata = ConfigParser.load_config_file(CONFIGS / "metadata.json")
     formats = metadata["network_data_format"]
-    formats["inputs"]["image"] |= _image(settings)
+    given = task_settings(task_file).get("_meta_", {}) if task_file is not None else {}
+    formats["inputs"]["image"] |= _image(settings, given.get("channels"))
     formats["outputs"]["pred"] |= _prediction(settings, labels)
     if not formats["inputs"]["image"]["modality"]:
         del formats["inputs"]["image"]["modality"]
@@ -51,18 +52,21 @@ def task_metadata(config: Mapping[str, Any], task_file: Path | None = None) -> d
         own = {key: value for key, value in metadata.items() if key not in OF_DEFAULT_TASK}
         metadata = {
             **own,
-            **_of_task(own, settings["variant"], labels, task_file),
+            **_of_task(own, settings["variant"], labels, task_file, given),
             "network_data_format": formats,
         }
     return metadata
 
 
 def _of_task(
-    own: Mapping[str, Any], variant: str, labels: tuple[Label, ...], task_file: Path
+    own: Mapping[str, Any],
+    variant: str,
+    labels: tuple[Label, ...],
+    task_file: Path,
+    given: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What an overlay says of its task, or what follows from its labels."""
-    given = task_settings(task_file).get("_meta_", {})
-    for key, kind in (("references", list), ("eval_metrics", dict)):
+    for key, kind in (("references", list), ("eval_metrics", dict), ("channels", list)):
         if not isinstance(given.get(key, kind()), kind):
             raise ValueError(f"{str(task_file)!r}: {key} must be a {kind.__name__}, got {given[key]!r}")
     refuse_paths(given, task_file)
@@ -74,13 +78,18 @@ def _of_task(
         "label_classes": "single channel: 0 background, "
         + ", ".join(f"{label.value} {label.name}" for label in labels),
         "changelog": {own["version"]: "exported"},
-        **given,
+        **{key: value for key, value in given.items() if key != "channels"},
         "references": own["references"][:REFERENCES_OF_NETWORK] + given.get("references", []),
     }
 
 
-def _image(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What the network takes: a slice with its neighbours, offset before image channel."""
+def _image(settings: Mapping[str, Any], called: Any) -> dict[str, Any]:
+    """What the network takes: a slice with its neighbours, offset before image channel.
+
+    Args:
+        settings: of the task.
+        called: the image's channels by name, where the task names each.
+    """
     offsets = range(-settings["context"], settings["context"] + 1)
     channels = settings["image_channels"]
     if not channels or channels * len(offsets) != settings["in_channels"]:
@@ -89,8 +98,10 @@ def _image(settings: Mapping[str, Any]) -> dict[str, Any]:
             f"{len(offsets)} channels of each of the image's"
         )
     near = {-1: "previous slice", 0: "slice", 1: "next slice"}
+    known = isinstance(called, list) and len(called) == channels
+    of_image = [f", {name}" for name in called] if known else [f", channel {i}" for i in range(channels)]
     names = [
-        near.get(offset, f"slice {offset:+d}") + (f", channel {channel}" if channels > 1 else "")
+        near.get(offset, f"slice {offset:+d}") + (of_image[channel] if channels > 1 else "")
         for offset in offsets
         for channel in range(channels)
     ]

@@ -44,12 +44,11 @@ def viewing(facts: Sequence[Facts], classes: int) -> dict[str, Choice]:
     if len(facts[0].shape) == 2:
         return {"planes": Choice([2], "pictures"), "context": Choice(0, "pictures have no neighbours")}
     spacing, shape = median([one.spacing for one in facts]), median([one.shape for one in facts])
-    # a case's thickest axis; of those equally thick to two digits that with the fewest slices
-    thickest = [max((rounded(one.spacing[i], 2), -one.shape[i], i) for i in range(3))[2] for one in facts]
-    axis = int(np.bincount(thickest, minlength=3).argmax())
+    stacked = [_stacking_axis(one) for one in facts]
+    axis = int(np.bincount(stacked, minlength=3).argmax())
     ratio = spacing[axis] / min(in_plane(spacing.tolist(), axis))
     others = [
-        one.case for one, own in zip(facts, thickest, strict=True) if own != axis and _is_thick(one, own)
+        one.case for one, own in zip(facts, stacked, strict=True) if own != axis and _is_thick(one, own)
     ]
     few = shape[axis] < FEW_SLICES * max(shape)
     scores = 4 * classes * float(np.prod(shape))
@@ -64,7 +63,9 @@ def viewing(facts: Sequence[Facts], classes: int) -> dict[str, Choice]:
     context = far if few or ratio > NEAR else near
     if few or ratio > ANISOTROPIC:
         return {
-            "planes": Choice([axis], f"{size}: thick or few slices, their own plane only{_stacked(others)}"),
+            "planes": Choice(
+                [axis], f"{size}: thick or few slices, their own plane only{_remark_on(others)}"
+            ),
             "context": context,
         }
     if scores > SCORES:
@@ -75,12 +76,24 @@ def viewing(facts: Sequence[Facts], classes: int) -> dict[str, Choice]:
     }
 
 
+def _stacking_axis(one: Facts) -> int:
+    """The axis that a volume's slices are stacked along.
+
+    It is the thickest one, and of those equally thick to two digits that with the fewest slices; where none is thick that
+    with few slices, and always that of a single one, whose thickness is often nobody's.
+    """
+    fewest = min(range(3), key=lambda i: (one.shape[i], -i))
+    thickest = max(range(3), key=lambda i: (rounded(one.spacing[i], 2), -one.shape[i], i))
+    few = one.shape[fewest] < FEW_SLICES * max(one.shape)
+    return fewest if one.shape[fewest] == 1 or (few and not _is_thick(one, thickest)) else thickest
+
+
 def _is_thick(one: Facts, axis: int) -> bool:
     """Whether a volume's slices across an axis are much thicker than their pixels."""
     return one.spacing[axis] > ANISOTROPIC * min(in_plane(one.spacing, axis))
 
 
-def _stacked(cases: Sequence[str]) -> str:
+def _remark_on(cases: Sequence[str]) -> str:
     """A remark on cases whose thick slices lie across another axis than most."""
     shown = ", ".join(cases[:5]) + (", …" if len(cases) > 5 else "")
     return f"; {len(cases)} stacked another way ({shown}): take them out" if cases else ""
@@ -187,13 +200,20 @@ def caching(facts: Sequence[Facts], memory: int) -> dict[str, Choice]:
     return {"cache_rate": Choice(rate, words)}
 
 
+_WORD = re.compile(r"[^\W\d_]+")
+_SIDE = re.compile(
+    "link|recht|gauche|droit|izquierd|derech|esquerd|direit|sinistr|destr"
+)  # as words of Europe begin
 _RUN_TOGETHER = re.compile("^(left|right)|(left|right)$")  # as in leftlung and lungright
 _NO_SIDES = {"cleft", "leftover", "leftovers", "bright", "upright", "downright", "outright", "birthright"}
 
 
 def _sided(names: Sequence[str]) -> list[str]:
     """Labels of one side of the body, by their names: left or right, or L and R, as word or letter, where both are."""
-    words = [{word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)} for name in names]
+    words = [
+        {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name) + _WORD.findall(name)}
+        for name in names
+    ]
     both = (
         {"l", "r"},
         {"lh", "rh"},
@@ -201,12 +221,17 @@ def _sided(names: Sequence[str]) -> list[str]:
         {"sin", "dext"},
         {"sinister", "dexter"},
         {"sinistra", "dextra"},
+        {"li", "re"},
+        {"g", "d"},
+        {"izq", "der"},
+        {"esq", "dir"},
     )
     one_sided = {"left", "right"}.union(*(pair for pair in both if pair <= set().union(*words)))
     found = [
         name
         for name, each in zip(names, words, strict=True)
-        if each & one_sided or any(_RUN_TOGETHER.search(word) for word in each - _NO_SIDES)
+        if each & one_sided
+        or any(_RUN_TOGETHER.search(word) or _SIDE.match(word) for word in each - _NO_SIDES)
     ]
     return found or [name for name in names if any(_but_for_l_and_r(name, other) for other in names)]
 
@@ -228,7 +253,10 @@ def drawing(facts: Sequence[Facts], names: Sequence[str]) -> dict[str, Choice]:
     turn = (
         Choice(0.5, "pictures are flipped and turned") if pictures else Choice(0.0, "patients lie one way up")
     )
-    mirror = Choice(0.5, "half of the draws are mirrored, for no label's name says left or right")
+    mirror = Choice(
+        0.5,
+        "half of the draws are mirrored: no label's name is known to mean left or right, else set it to 0",
+    )
     if sides:
         mirror = Choice(0.0, f"left and right differ: {sides[0]!r}")
         turn = Choice(0.0, mirror.reason) if pictures else turn

@@ -78,15 +78,19 @@ def _range(values: np.ndarray) -> list[list[float]]:
     return [[rounded(column.min() / GENEROUS, 3), rounded(column.max() * GENEROUS, 3)] for column in columns]
 
 
-def write(file: Path, choices: Mapping[str, Choice], data: Mapping[str, Any]) -> None:
+def write(
+    file: Path, choices: Mapping[str, Choice], data: Mapping[str, Any], channels: Sequence[str]
+) -> None:
     """Write the task file, whole or not at all.
 
     Args:
         file: to write; its folder is made.
         choices: the settings.
         data: what the data set is, for the reader.
+        channels: names of an image's channels, for the card of an exported bundle; none where there are none.
     """
     content = {
+        **({"_meta_": {"channels": list(channels)}} if channels else {}),
         "notes": {**data, **{name: choice.reason for name, choice in choices.items()}},
         **{name: choice.value for name, choice in choices.items()},
     }

@@ -21,7 +21,7 @@ from .choices import Choice
 from .fingerprint import Facts, facts_of
 from .folds import folds
 from .intensity import intensity, is_ct
-from .overlay import fitness, labels, write
+from .overlay import EVALUATED, fitness, labels, write
 from .values import Classes, classes_of, values_in
 
 SHOWN = 20
@@ -66,7 +66,7 @@ def plan(dataset_dir: str | Path, task_file: str | Path, limits: Mapping[str, An
     weights = f"{file.resolve().with_suffix('')}_training/model.pt"
     chosen = settings(layout, classes, facts, weights, given)
     data = summary(layout, classes, facts)
-    write(file, chosen, {"data": data})
+    write(file, chosen, {"data": data}, channel_names(layout, facts[0].channels))
     print(report(chosen, data, str(dataset_dir), str(task_file)))
 
 
@@ -163,7 +163,11 @@ def settings(
     ct = is_ct(facts, layout.modality)
     return {
         "ckpt_path": Choice(weights, "where `mcanet train` with this task writes unless OUT is given"),
-        "channel_files": Choice(len(layout.pairs[0].images), "files an image, …_0000, …_0001 where several"),
+        "channel_files": Choice(
+            len(layout.pairs[0].images),
+            "files an image, …_0000, …_0001 where several"
+            + "".join(f"; {i}: {name}" for i, name in enumerate(channel_names(layout, facts[0].channels))),
+        ),
         "limits": Choice(
             limits, "how files are read; nifti_volumes: a file of four dimensions holds so many, as channels"
         ),
@@ -185,6 +189,15 @@ def settings(
         **split,
         **fitness(facts, ct, view["planes"].value),
     }
+
+
+def channel_names(layout: Layout, channels: int) -> tuple[str, ...]:
+    """Names of an image's channels, where dataset.json has one for each of several, and MONAI would not evaluate it."""
+    told = [name.strip() for name in layout.channels]
+    known = len(told) == channels > 1 and all(told)
+    return (
+        tuple(told) if known and not any(name.startswith(EVALUATED) or "#" in name for name in told) else ()
+    )
 
 
 def untrained(classes: Classes, facts: list[Facts], training: set[str]) -> str:

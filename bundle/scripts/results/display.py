@@ -51,8 +51,8 @@ class View:
 def view_of(image: Any) -> View:
     """Choose the view of an image.
 
-    Planes are those of the acquisition: they are stacked along the axis of the largest spacing, the last
-    one among equals. They are turned and mirrored, never resampled, to the radiological convention (the
+    Planes are those of the acquisition: they are stacked along the axis of a single one, else of the largest spacing,
+    the last one among equals. They are turned and mirrored, never resampled, to the radiological convention (the
     patient's right at the left of the screen, anterior or superior up).
 
     Args:
@@ -62,7 +62,9 @@ def view_of(image: Any) -> View:
         return View((0, 1, None), (False, False), (1.0, 1.0, 1.0))
     affine = affine_of(image)[:3, :3]
     spacing = np.linalg.norm(affine, axis=0)
-    through = max(range(3), key=lambda axis: (round(float(spacing[axis]), 3), axis))
+    through = max(
+        range(3), key=lambda axis: (image.shape[1 + axis] == 1, round(float(spacing[axis]), 3), axis)
+    )
     directions = affine / spacing
     looked_along = int(np.abs(directions[:, through]).argmax())
     right_world, down_world, right_sign, down_sign = _SCREEN[looked_along]

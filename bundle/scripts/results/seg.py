@@ -159,7 +159,8 @@ def equipment(model_sha256: str, version: str) -> dict[str, Any]:
 
 def series_number(source: Any, offset: int) -> int:
     """A number for a derived series, which sorts after the source's own."""
-    return 1000 * int(source.get("SeriesNumber") or 0) % 10**9 + 500 + offset
+    own = str(source.get("SeriesNumber"))  # pydicom leaves what is no number as it is
+    return 1000 * (int(own) if own.lstrip("-").isdecimal() else 0) % 10**9 + 500 + offset
 
 
 def coded(code: Code) -> Any:

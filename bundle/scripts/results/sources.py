@@ -1,6 +1,5 @@
 """The DICOM instances that a mask was made from: what a SEG or SR takes over from them and refers to."""
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -11,10 +10,12 @@ from typing import Any
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage, generate_uid
 from pydicom.valuerep import DA, DT, TM, format_number_as_ds
 
 from ..study.case import Case
+from ..study.geometry import SPACING_TOLERANCE, Plane, axes
 from ..study.quiet import quiet
 
 LPS = np.diag([-1.0, -1.0, 1.0])
@@ -45,7 +46,6 @@ _ASKED_FOR = (
 # Images of other classes are found with the geometry of these (secondary capture, nuclear medicine, private
 # classes), but highdicom tells by the class whether an image has frames.
 _SINGLE_FRAME = (CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage)
-_CHARACTER_SET = re.compile(r"ISO_IR \d+|ISO 2022 IR \d+|GB18030|GBK")
 _TIMES = {"DA": DA, "TM": TM, "DT": DT}
 _IN_PLANE = 0.05  # share of a pixel by which the grid may leave the source's over its whole width
 
@@ -150,7 +150,7 @@ def read_sources(
         images=used[:1] if _is_multiframe(used[0]) else used,
         further=used[1:] if _is_multiframe(used[0]) else [],
         positions=positions,
-        orientation=tuple(first.orientation.tolist()),
+        orientation=tuple(map(_decimal, first.orientation.tolist())),
         spacing=(float(first.spacing[0]), float(first.spacing[1])),
         thickness=_decimal(float(thickness)),
         between=_decimal(between) if between else None,
@@ -201,7 +201,9 @@ def _frames(owner: int, header: Dataset) -> Iterator[_Frame]:
             _find("PixelMeasuresSequence", "PixelSpacing", item, shared[0], header),
         ]
         if all(value is not None for value in found):
-            yield _Frame(owner, *(np.array(value, np.float64) for value in found))
+            position, orientation, spacing = (np.array(value, np.float64) for value in found)
+            plane = Plane("", tuple(position), tuple(orientation), tuple(spacing))
+            yield _Frame(owner, position, axes(plane)[:2].ravel(), spacing)  # as the grid was made of them
 
 
 def _find(group: str, keyword: str, item: Dataset, shared: Dataset, root: Dataset) -> Any:
@@ -214,7 +216,8 @@ def _find(group: str, keyword: str, item: Dataset, shared: Dataset, root: Datase
 def _match(case: Case, frames: Sequence[_Frame], grid: np.ndarray, shape: Sequence[int]) -> list[_Frame]:
     """The frame of every slice, which must lie where the grid says, by less than a twentieth of its steps."""
     steps = np.linalg.norm(grid[:, :3], axis=0)
-    candidates = [frame for frame in frames if _in_plane_error(frame, grid, shape) < _IN_PLANE]
+    allowed = _IN_PLANE + SPACING_TOLERANCE * max(shape[:2])  # by which slices of a volume may differ
+    candidates = [frame for frame in frames if _in_plane_error(frame, grid, shape) < allowed]
     if not candidates:
         raise SourceError(f"{case.input}: no frame of the series has the orientation and spacing of the mask")
     positions = np.array([frame.position for frame in candidates])
@@ -271,12 +274,22 @@ def _complete(sources: Sources, case: Case, deidentify: bool) -> None:
 
 
 def _make_readable(header: Dataset) -> None:
-    """Mend what highdicom refuses to copy: undefined character sets, and dates and times that are none."""
-    given = header.get("SpecificCharacterSet") or []
-    names = [given] if isinstance(given, str) else list(given)
-    if not all(_CHARACTER_SET.fullmatch(name) for name in names):
-        header.decode()
-        header.SpecificCharacterSet = "ISO_IR 192"
+    """Mend what highdicom refuses to copy: character sets, values of no or of another kind, dates that are none.
+
+    The text becomes UTF-8, which holds the names of the labels, too.
+    """
+    for tag in list(header.keys()):
+        try:
+            header[tag]  # is read now
+        except Exception:  # whatever its bytes make of it
+            del header[tag]
+    header.decode()
+    header.SpecificCharacterSet = "ISO_IR 192"
+    for keyword in _ASKED_FOR:
+        if isinstance(header.get(keyword), MultiValue):
+            setattr(header, keyword, header[keyword].value[0])
+    sex = str(header.get("PatientSex") or "").strip().upper()
+    header.PatientSex = sex if sex in ("M", "F", "O") else ""
     for element in list(header):
         if element.VR in _TIMES and element.value:
             try:

@@ -42,7 +42,8 @@ def group_channels(
     Returns:
         Cases, and those that lack a channel with the reason.
     """
-    groups: dict[tuple[Path, str], dict[int, tuple[Case, Info]]] = defaultdict(dict)
+    groups: dict[tuple[Path, str, int | None], dict[int, tuple[Case, Info]]] = defaultdict(dict)
+    twins: dict[tuple[Path, str, int | None], Case] = {}
     whole, broken = [], []
     for case, info in fit:
         match = CHANNEL.fullmatch(stem_of(case.files[0]))
@@ -51,17 +52,23 @@ def group_channels(
                 (case, f"{case.input}: the task takes {count} files an image, named …_0000, …_0001")
             )
         else:
-            groups[case.files[0].parent, match[1]][int(match[2])] = (case, info)
-    for (_, stem), channels in groups.items():
+            key = case.files[0].parent, match[1], case.page
+            if groups[key].setdefault(int(match[2]), (case, info))[0] is not case:
+                twins[key] = case
+    for key, channels in groups.items():
         first, info = channels[min(channels)]
-        if sorted(channels) != list(range(count)):
+        if key in twins:
+            broken.append(
+                (first, f"{twins[key].input}: another file is the same channel; move one of them away")
+            )
+        elif sorted(channels) != list(range(count)):
             held = ", ".join(f"_{i:04}" for i in sorted(channels))
             broken.append(
                 (first, f"{first.input}: found the channels {held}, expected _0000 to _{count - 1:04}")
             )
         else:
             whole.append(
-                (_joined([channels[i][0] for i in range(count)], stem), replace(info, channels=count))
+                (_joined([channels[i][0] for i in range(count)], key[1]), replace(info, channels=count))
             )
     return whole, broken
 
@@ -69,10 +76,11 @@ def group_channels(
 def _joined(cases: Sequence[Case], stem: str) -> Case:
     """One case of all files; it is named by ``stem`` unless its own name is masked."""
     first = cases[0]
-    named = first.case_id == stem_of(first.files[0])
+    page = "" if first.page is None else f"-p{first.page + 1}"
+    named = first.case_id == stem_of(first.files[0]) + page
     return replace(
         first,
-        case_id=safe_id(stem, first.input) if named else first.case_id,
+        case_id=safe_id(stem, first.input) + page if named else first.case_id,
         files=tuple(case.files[0] for case in cases),
         shown=tuple(case.input for case in cases),
     )

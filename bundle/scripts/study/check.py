@@ -6,7 +6,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 from monai.data import MetaTensor
 
@@ -92,13 +91,12 @@ def _row(case: Case, info: Info, limits: Limits, deep: bool, rules: Mapping[str,
 
 
 def _outline(case: Case, info: Info) -> MetaTensor:
-    """An image of zeros that takes no memory, with a case's shape and spacing, for what headers can tell."""
+    """An image of zeros that takes no memory, with a case's shape and place, for what headers can tell."""
     zeros = torch.zeros((1,) * (len(info.shape) + 1)).expand(info.channels, *info.shape)
-    spacing = info.spacing if len(info.spacing) == 3 else (1.0, 1.0, 1.0)
     meta: dict[str, Any] = {"filename_or_obj": case.input, "kind": case.kind, "warnings": list(info.warnings)}
     if info.modality:
         meta["modality"] = info.modality
-    return MetaTensor(zeros, affine=torch.as_tensor(np.diag([*spacing, 1.0])), meta=meta)
+    return MetaTensor(zeros, affine=torch.as_tensor(info.affine), meta=meta)
 
 
 def print_check(

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 
+ORIENTATION = 0x0112  # of EXIF
 ROWS = 256  # of a picture, turned into an array at a time
 
 if __name__ == "__main__":
@@ -65,11 +66,18 @@ def decode_picture(request):
     from PIL import Image, ImageOps
 
     Image.MAX_IMAGE_PIXELS = None
-    with Image.open(request["path"], formats=request["formats"]) as image:
+    # opened here: given a path, Pillow maps the pixels of a turned TIFF by the size that they have upright
+    with open(request["path"], "rb") as file, Image.open(file, formats=request["formats"]) as image:
         image.seek(request["page"])
         grey = image.mode in request["grey"]
-        image.load()
-        ImageOps.exif_transpose(image, in_place=True)  # no copy more than it takes: the picture may be large
+        image.load()  # turns a TIFF by itself
+        if image.format != "TIFF":
+            image.getexif()[ORIENTATION] = request[
+                "orientation"
+            ]  # as the header was read, whatever else XMP says
+            ImageOps.exif_transpose(
+                image, in_place=True
+            )  # no copy more than it takes: the picture may be large
         mode = ("L" if image.mode in ("1", "LA", "La") else image.mode) if grey else "RGB"
         upright = image if image.mode == mode else image.convert(mode)
         return to_array(upright), mode

@@ -186,7 +186,7 @@ class SeriesSearch:
         try:
             group = self._without_copies(group)
         except RefusedError as error:
-            self.refused.append((whole, self.mask(str(error))))
+            self.refused.append((whole, _without_identity(error, group)))
             return
         for part in [[source] for source in group] if _are_pictures(group) else [group]:
             single = len(part) < len(group)
@@ -199,13 +199,16 @@ class SeriesSearch:
         try:
             plan = make_plan(group, self.limits)
         except RefusedError as error:
-            self.refused.append((case, self.mask(str(error))))  # it may quote what repeats the name
+            self.refused.append((case, _without_identity(error, group)))
         except Exception as error:
             reason = f"{case.input}: cannot be read ({type(error).__name__}); export the series again"
             self.refused.append((case, reason))
         else:
             self.fit.append(
-                (case, Info(plan.shape, plan.spacing, plan.warnings, plan.modality, plan.channels))
+                (
+                    case,
+                    Info(plan.shape, plan.spacing, plan.warnings, plan.modality, plan.channels, plan.affine),
+                )
             )
 
     def _folder(self, group: Sequence[Source]) -> str:
@@ -242,6 +245,11 @@ class SeriesSearch:
                     "but the content differs; remove one of the two"
                 )
         return kept
+
+
+def _without_identity(error: RefusedError, group: Sequence[Source]) -> str:
+    """A reason, which may quote what repeats the patient's name; other patients' ids are numbers like any other."""
+    return Masker(text for source in group for text in source.identity)(str(error))
 
 
 def _strays(groups: dict[str, list[Source]]) -> list[Source]:

@@ -15,6 +15,7 @@ DRIFT_SHARE = 0.05
 DRIFT_MM = 0.05
 ORIENTATION_TOLERANCE = 1e-4
 UNIT_TOLERANCE = 2e-3
+SPACING_TOLERANCE = 1e-3
 SHEAR_DEGREES = 0.5
 
 
@@ -85,7 +86,7 @@ def check_alike(planes: Sequence[Plane]) -> None:
                 f"{shorten(first.orientation)} in {first.name}; a series of several orientations is no "
                 "volume, separate them"
             )
-        if _apart(plane.spacing, first.spacing) > 1e-3 * min(first.spacing):
+        if _apart(plane.spacing, first.spacing) > SPACING_TOLERANCE * min(first.spacing):
             raise RefusedError(
                 f"{plane.name}: PixelSpacing is {shorten(plane.spacing)}, but {shorten(first.spacing)} in "
                 f"{first.name}; a volume needs one pixel spacing, separate the images"

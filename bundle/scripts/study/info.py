@@ -1,6 +1,8 @@
 """What the headers of a fit case tell."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -10,6 +12,7 @@ class Info:
     Attributes:
         shape: spatial shape.
         spacing: mm along each axis; 1 for pictures.
+        affine: voxel index to RAS mm; the identity for pictures.
     """
 
     shape: tuple[int, ...]
@@ -17,3 +20,4 @@ class Info:
     warnings: tuple[str, ...]
     modality: str = ""
     channels: int = 1
+    affine: np.ndarray = field(default_factory=lambda: np.eye(4), compare=False)

@@ -1,9 +1,11 @@
 """Reads PNG, JPEG, TIFF and BMP pictures as one would see them."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -21,6 +23,7 @@ _GREY = ("L", "LA", "La", "1", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _COLOUR = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "CMYK", "YCbCr")
 MOST_PAGES = 1000
 _ORIENTATION = 0x0112
+_BITS, _PHOTOMETRIC, _DESCRIPTION, _SAMPLE_FORMAT = 258, 262, 270, 339  # tags of TIFF
 _TURNED = (5, 6, 7, 8)
 
 
@@ -33,12 +36,14 @@ class PictureHeader:
         grey: whether it has one channel.
         pages: pages to be split; 1 where the file is one picture.
         orientation: EXIF's, 1 where the stored pixels are upright; they are turned by it.
+        unsigned: whether it says that no value is below 0.
     """
 
     shape: tuple[int, int]
     grey: bool
     pages: int
     orientation: int
+    unsigned: bool
     warnings: tuple[str, ...]
 
 
@@ -77,7 +82,9 @@ def _unlimited() -> Iterator[None]:
 def _check(image: Image.Image, file: Path, name: str, limits: Limits, split_pages: bool) -> PictureHeader:
     pages = _count_pages(image)
     if pages > 1 and not split_pages:
-        raise RefusedError(f"{name}: holds {pages} pages, expected 1; split the file or set split_pages")
+        raise RefusedError(
+            f"{name}: holds {pages} pages, expected 1; save each as a file (segment and check take --split_pages true)"
+        )
     if pages > MOST_PAGES:
         raise RefusedError(f"{name}: holds more than {MOST_PAGES} pages; split the file")
     if image.mode not in _GREY + _COLOUR:
@@ -86,8 +93,37 @@ def _check(image: Image.Image, file: Path, name: str, limits: Limits, split_page
         )
     grey = image.mode in _GREY
     limits.check_voxels((1 if grey else 3, *image.size), name)
+    for page in range(pages if image.format == "TIFF" else 0):
+        image.seek(page)
+        _check_tags(image.tag_v2, image.mode, pages, name)  # type: ignore[attr-defined]
+    image.seek(0)
     size, orientation = _upright(image)
-    return PictureHeader(size, grey, pages, orientation, tuple(_warnings(image, file, name)))
+    unsigned = image.format == "TIFF" and _sample_format(image.tag_v2) == 1  # type: ignore[attr-defined]
+    return PictureHeader(size, grey, pages, orientation, unsigned, tuple(_warnings(image, file)))
+
+
+def _check_tags(tags: Any, mode: str, pages: int, name: str) -> None:
+    """Refuses a page of a TIFF whose values Pillow takes for others.
+
+    Raises:
+        RefusedError: white is zero, bytes have a sign, or ImageJ wrote more images than there are pages.
+    """
+    bits = max(tags.get(_BITS, (1,)))
+    if tags.get(_PHOTOMETRIC) == 0 and mode not in ("1", "L"):
+        raise RefusedError(
+            f"{name}: PhotometricInterpretation is 0 (white) at {bits} bits, expected 1 (black); save it again as PNG"
+        )
+    if _sample_format(tags) == 2 and bits <= 8:
+        raise RefusedError(f"{name}: its bytes have a sign (SampleFormat 2); save it again with 16 bits")
+    stack = re.match(r"ImageJ=.*?^images=(\d+)", str(tags.get(_DESCRIPTION, "")), re.DOTALL | re.MULTILINE)
+    if stack and int(stack[1]) > pages:
+        raise RefusedError(
+            f"{name}: a stack of ImageJ, {stack[1]} images behind one header; save them as single files"
+        )
+
+
+def _sample_format(tags: Any) -> int:
+    return max(tags.get(_SAMPLE_FORMAT, (1,)))
 
 
 def _count_pages(image: Image.Image) -> int:
@@ -116,7 +152,7 @@ def _upright(image: Image.Image) -> tuple[tuple[int, int], int]:
     return (height, width) if turned else (width, height), orientation if orientation in range(1, 9) else 1
 
 
-def _warnings(image: Image.Image, file: Path, name: str) -> list[str]:
+def _warnings(image: Image.Image, file: Path) -> list[str]:
     found = []
     if image.format in ("JPEG", "MPO"):
         found.append("JPEG: the picture was compressed with loss")
@@ -129,13 +165,8 @@ def _warnings(image: Image.Image, file: Path, name: str) -> list[str]:
             head = stream.read(26)
         deep = head[24] == 16 and head[25] != 0
     elif image.format == "TIFF":
-        tags = image.tag_v2  # type: ignore[attr-defined]
-        deep = image.mode not in ("I;16", "I;16B", "I;16L", "I", "F") and max(tags.get(258, (1,))) > 8
-        if tags.get(262) == 0 and image.mode not in ("1", "L"):
-            raise RefusedError(
-                f"{name}: PhotometricInterpretation is 0 (white) at {max(tags.get(258, (1,)))} bits, "
-                "expected 1 (black); save it again as PNG"
-            )
+        bits = max(image.tag_v2.get(_BITS, (1,)))  # type: ignore[attr-defined]
+        deep = image.mode not in ("I;16", "I;16B", "I;16L", "I", "F") and bits > 8
     if deep:
         found.append("16 bits a colour channel, read as 8")
     return found
@@ -150,12 +181,17 @@ def read_picture(case: Case, limits: Limits) -> tuple[np.ndarray, PictureHeader]
     file, name = case.files[0], case.relative(case.files[0])
     header = read_picture_header(file, name, limits, split_pages=case.page is not None)
     request = {"path": str(file), "formats": _FORMATS, "page": case.page or 0, "grey": _GREY}
+    request["orientation"] = header.orientation
     size = header.shape[0] * header.shape[1] * (8 if header.grey else 3)
     array, _ = WORKER.ask(request, b"", name, limits, size, widen=True)
-    if sorted(array.shape[:2]) != sorted(header.shape) or array.size != array.shape[0] * array.shape[1] * (
+    if array.shape[:2] != header.shape[::-1] or array.size != array.shape[0] * array.shape[1] * (
         1 if header.grey else 3
     ):
         raise RefusedError(f"{name}: decodes to {array.shape}, expected {header.shape[::-1]}; fetch it again")
+    if header.unsigned and array.dtype.kind == "i" and array.min() < 0:
+        raise RefusedError(
+            f"{name}: holds values from 2147483648 on, which are not read; renumber its values"
+        )
     array = array.reshape(*array.shape[:2], -1)
     return _exact(array, name).transpose(2, 1, 0), header
 

@@ -1,6 +1,7 @@
 """From the files of one DICOM series to the plan of one volume, or the reason why there is none."""
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -15,6 +16,7 @@ from .limits import Limits
 from .source import Pixels, Source, differing
 from .syntax import LOSSY
 
+MOST_PARTS = 10_000  # of a concatenation that are looked for
 GEOMETRIC = ("CT", "MR", "PT", "NM")
 SINGLE = (
     "StackID",
@@ -86,6 +88,7 @@ def make_plan(sources: Sequence[Source], limits: Limits) -> Plan:
     """
     for source in sources:
         _check_source(source)
+    _check_concatenations(sources)
     entries = [Entry(source, frame) for source in sources for frame in source.frames]
     warnings: list[str] = []
     kept = [entry for entry in entries if not entry.frame.localizer]
@@ -114,11 +117,32 @@ def _check_source(source: Source) -> None:
             f"{source.name}: PhotometricInterpretation is {shorten(pixels.photometric)} with SamplesPerPixel "
             f"{pixels.samples}; the two contradict each other, export the file again"
         )
+    if "MOSAIC" in map(str.upper, source.header.shown("ImageType")):
+        raise RefusedError(
+            f"{source.name}: ImageType MOSAIC, the slices of a volume lie side by side in one image; export the series "
+            "as enhanced MR, or convert it with dcm2niix"
+        )
     if "ModalityLUTSequence" in source.header:
         raise RefusedError(
             f"{source.name}: ModalityLUTSequence maps its values by a table, which is not applied here; "
             "export the series with RescaleSlope and RescaleIntercept"
         )
+
+
+def _check_concatenations(sources: Sequence[Source]) -> None:
+    """Refuses an enhanced image that was cut into several files of which not all are here."""
+    parts: dict[str, list[Source]] = defaultdict(list)
+    for source in sources:
+        if uid := source.header.text("ConcatenationUID"):
+            parts[uid].append(source)
+    for files in parts.values():
+        numbers = {file.header.integer("InConcatenationNumber") or 1 for file in files}
+        total = max(*numbers, *(file.header.integer("InConcatenationTotalNumber") or 0 for file in files))
+        if missing := sorted({*range(1, min(total, MOST_PARTS) + 1)} - numbers):
+            raise RefusedError(
+                f"{files[0].name}: part {missing[0]} of the {total} of its concatenation (InConcatenationNumber) "
+                "is missing; fetch the series again"
+            )
 
 
 def _check_mixture(entries: Sequence[Entry]) -> None:
@@ -313,7 +337,7 @@ def _lost_ends(entries: Sequence[Entry]) -> list[str]:
         numbers = [_soft_integer(entry, "InstanceNumber") for entry in entries]
     found = sorted(number for number in numbers if number is not None)
     if len(found) < len(entries) or len(set(found)) < len(found):
-        return []
+        return _fewer_than_told(entries)
     warnings = []
     if found[0] > 1 and found[-1] - found[0] == len(found) - 1:
         warnings.append(f"{what} begins at {found[0]}: the first or last slices may be missing")
@@ -321,10 +345,19 @@ def _lost_ends(entries: Sequence[Entry]) -> list[str]:
         warnings.append(
             f"{what} runs from {found[0]} to {found[-1]} over {len(found)} slices: some may be missing"
         )
-    expected = _soft_integer(entries[0], "ImagesInAcquisition")
-    if expected is not None and expected > len(entries):
-        warnings.append(f"ImagesInAcquisition is {expected}, but there are {len(entries)} slices")
-    return warnings
+    return warnings + _fewer_than_told(entries)
+
+
+def _fewer_than_told(entries: Sequence[Entry]) -> list[str]:
+    """Warnings where a header tells of more slices than there are (NumberOfSlices: of PET)."""
+    told = (
+        (keyword, _soft_integer(entries[0], keyword)) for keyword in ("ImagesInAcquisition", "NumberOfSlices")
+    )
+    return [
+        f"{keyword} is {expected}, but there are {len(entries)} slices"
+        for keyword, expected in told
+        if expected is not None and expected > len(entries)
+    ]
 
 
 def _soft_integer(entry: Entry, keyword: str) -> int | None:
@@ -340,6 +373,9 @@ def _pixel_warnings(entries: Sequence[Entry]) -> list[str]:
     warnings = []
     if first.source.modality == "CT" and first.frame.slope is None and first.pixels.samples == 1:
         warnings.append("CT without RescaleSlope: the values may not be Hounsfield units")
+    if first.source.modality == "CT" and first.frame.rescale_type.upper() not in ("", "HU"):
+        kind = shorten(first.frame.rescale_type)
+        warnings.append(f"CT whose RescaleType is {kind}: the values are not Hounsfield units")
     if any(
         entry.pixels.syntax in LOSSY or entry.source.header.text("LossyImageCompression") == "01"
         for entry in entries

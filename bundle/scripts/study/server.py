@@ -36,11 +36,13 @@ class ServerError(OSError):
     Args:
         words: what is wrong and what to do.
         transient: whether another try may do better.
+        status: of HTTP, 0 where there is none.
     """
 
-    def __init__(self, words: str, transient: bool = False) -> None:
+    def __init__(self, words: str, transient: bool = False, status: int = 0) -> None:
         super().__init__(words)
         self.transient = transient
+        self.status = status
 
 
 class Server:
@@ -154,18 +156,37 @@ class Server:
             ServerError: it was not stored, or it is unknown whether it was.
         """
         dataset = pydicom.dcmread(file)
-        place = (dataset.StudyInstanceUID, dataset.SeriesInstanceUID)
 
         def send() -> None:
-            if dataset.SOPInstanceUID in self.instances(*place):  # an answer may have been lost
+            if self._holds(dataset):  # an answer may have been lost
                 return
             with self._plainly():
                 answer = self._client.store_instances([dataset])
             if answer.get("FailedSOPSequence"):
                 failure = answer.FailedSOPSequence[0].get("FailureReason", "unknown")
                 raise ServerError(f"the server does not take {file.name} (failure reason {failure})")
+            taken = [
+                item.get("ReferencedSOPInstanceUID") for item in answer.get("ReferencedSOPSequence") or []
+            ]
+            if dataset.SOPInstanceUID not in taken and not self._holds(dataset):
+                # such as a portal's page, or an answer of a type that the client passes over
+                raise ServerError(
+                    f"the server at {self.url} neither says that it took {file.name} nor lists it: look into its log",
+                    transient=True,
+                )
 
         _patiently(send)
+
+    def _holds(self, dataset: pydicom.Dataset) -> bool:
+        """Whether the server lists an instance; some answer with 404 where they have nothing of its series."""
+        try:
+            return dataset.SOPInstanceUID in self.instances(
+                dataset.StudyInstanceUID, dataset.SeriesInstanceUID
+            )
+        except ServerError as error:
+            if error.status == 404:
+                return False
+            raise
 
     @contextmanager
     def _plainly(self) -> Iterator[None]:
@@ -181,7 +202,7 @@ class Server:
             yield
         except requests.HTTPError as error:
             status = getattr(error.response, "status_code", 0)
-            raise ServerError(f"{at} {_meaning(status)}", status in _TRANSIENT) from None
+            raise ServerError(f"{at} {_meaning(status)}", status in _TRANSIENT, status) from None
         except requests.TooManyRedirects:
             raise ServerError(f"{at} points to another address: give that one") from None
         except requests.exceptions.SSLError:
@@ -213,7 +234,8 @@ def _signer() -> Callable[[Any], Any]:
     """What signs every request; never None, for which requests would look into a .netrc file."""
     from requests.auth import HTTPBasicAuth
 
-    user, password, token = (os.environ.get(name, "") for name in (USER, PASSWORD, TOKEN))
+    # secrets that are mounted as files often end in a line break
+    user, password, token = (os.environ.get(name, "").rstrip("\r\n") for name in (USER, PASSWORD, TOKEN))
     if bool(user) != bool(password) or (user and token):
         raise ValueError(f"set both {USER} and {PASSWORD}, or {TOKEN} alone, in the environment")
     basic = HTTPBasicAuth(user.encode(), password.encode())

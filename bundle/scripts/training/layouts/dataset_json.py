@@ -45,7 +45,7 @@ def decathlon(root: Path, content: Mapping[str, Any]) -> Layout:
     in_one = len(modality) if single and modality and isinstance(modality, dict | list) else 1
     labels = _names(content, root, by_value=_hold_names(content.get("labels")))
     return Layout(
-        name, in_order(_told_apart(pairs, root)), tuple(problems), labels, _first(modality), in_one,
+        name, in_order(_told_apart(pairs, root)), tuple(problems), labels, _in_order_of_channels(modality), in_one,
         _other_count(content, len(content["training"])),
     )  # fmt: skip
 
@@ -95,11 +95,11 @@ def _folders_of(pair: Pair, root: Path) -> tuple[str, ...]:
     return Path(os.path.relpath(pair.images[0].parent, root)).parts
 
 
-def _first(described: Any) -> str:
-    """What dataset.json says of the first channel: by number, in a list, or of all in a word."""
+def _in_order_of_channels(described: Any) -> tuple[str, ...]:
+    """What dataset.json says of each channel: by number, in a list, or of all in a word."""
     if isinstance(described, dict):
-        return str(described.get("0", ""))
-    return str(described[0]) if isinstance(described, list) and described else str(described or "")
+        return tuple(str(described.get(str(i), "")) for i in range(len(described)))
+    return tuple(map(str, described if isinstance(described, list) else [described or ""]))
 
 
 def _hold_names(labels: Any) -> bool:
@@ -173,7 +173,8 @@ def nnunet(root: Path, content: Mapping[str, Any]) -> Layout:
         else:
             pairs.append(Pair(case, tuple(files[i] for i in range(count)), labels[case]))
     names, remarks = _names(content, root, by_value=False), _not_followed(root, content, len(pairs))
-    return Layout("nnU-Net", in_order(pairs), tuple(problems), names, _first(channels), in_one, remarks)
+    called = _in_order_of_channels(channels)
+    return Layout("nnU-Net", in_order(pairs), tuple(problems), names, called, in_one, remarks)
 
 
 def _not_followed(root: Path, content: Mapping[str, Any], count: int) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """A labelled case, and what a folder of them holds."""
 
+import os
 import unicodedata
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -47,7 +48,8 @@ class Pair:
         if len(self.images) > 1:
             first = self.images[0]
             kind: Any = "nifti" if first.name.lower().endswith(NIFTI_SUFFIXES) else "picture"
-            image = Case(self.case, kind, first.name, self.images, first.parent)
+            root = Path(os.path.commonpath([file.parent for file in self.images]))
+            image = Case(self.case, kind, first.relative_to(root).as_posix(), self.images, root)
         return {"image": image, "label": str(self.label), "case": self.case}
 
 
@@ -60,7 +62,7 @@ class Layout:
         pairs: sorted by their images' paths.
         problems: what has no partner, a sentence each.
         labels: names by value as ``dataset.json`` declares them, without the background; None: it does not.
-        modality: of the first channel, or ``""``.
+        channels: names of the image's channels, as ``dataset.json`` has them.
         channels_in_file: as ``dataset.json`` names them, where each image is one file; 1: it does not, or names one.
         remarks: what it says that is not followed, in a few words each.
     """
@@ -69,9 +71,14 @@ class Layout:
     pairs: tuple[Pair, ...]
     problems: tuple[str, ...] = ()
     labels: dict[int, str] | None = field(default=None, hash=False)
-    modality: str = ""
+    channels: tuple[str, ...] = ()
     channels_in_file: int = 1
     remarks: tuple[str, ...] = ()
+
+    @property
+    def modality(self) -> str:
+        """Of the first channel, or ``""``."""
+        return next(iter(self.channels), "")
 
 
 def visible(folder: Path) -> list[Path]:
