@@ -16,6 +16,7 @@ from mcanet.scripts.results import Label, write_seg
 from mcanet.scripts.results.segframes import pack_frames
 from mcanet.scripts.study import find_cases, read_case
 from monai.data import MetaTensor, PydicomReader
+from pydicom.uid import generate_uid
 from scipy.spatial import KDTree
 
 from .phantom import BIRTH, GEOMETRIES, LPS_TO_RAS, NAME, PATIENT_ID, Phantom, table, write_series
@@ -282,6 +283,18 @@ def test_direction_cosines_of_few_decimals(tmp_path: Path, digits: int) -> None:
     read = replace(phantom, case=case, image=image, labels=labels)
     found = _voxels(_write(read, tmp_path / "seg.dcm"))
     assert _apart(found["spleen"], _expected(read, 2)) < 1e-3
+
+
+def test_a_localizer_in_a_slices_place_is_no_source(tmp_path: Path) -> None:
+    phantom = write_series(tmp_path / "in", GEOMETRIES["axial"])
+    data = pydicom.dcmread(phantom.case.files[0])
+    data.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    data.save_as(tmp_path / "in" / "00000a.dcm")
+    files = (tmp_path / "in" / "00000a.dcm", *phantom.case.files)
+    path = _write(replace(phantom, case=replace(phantom.case, files=files)), tmp_path / "seg.dcm")
+    listed = pydicom.dcmread(path).ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    assert data.SOPInstanceUID not in {item.ReferencedSOPInstanceUID for item in listed}
 
 
 @pytest.mark.parametrize("declared", ["ISO_IR 100", None])

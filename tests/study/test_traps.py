@@ -7,6 +7,7 @@ from monai.data import DataLoader, Dataset
 from monai.transforms import Compose
 from pydicom import dcmread, dcmwrite
 from pydicom.encaps import encapsulate
+from pydicom.fileset import FileSet
 from pydicom.uid import ExplicitVRBigEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from .phantom import (
@@ -52,6 +53,36 @@ def test_a_concatenation_that_lacks_a_part_is_refused(tmp_path, lost, told):
         if number != lost:
             write(tmp_path / str(number), part)
     assert f"part {lost + 1} of the 3 of its concatenation" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(("keyword", "values"), [("FlipAngle", (8, 25)), ("KVP", (80, 140))])
+def test_two_acquisitions_whose_slices_lie_interleaved_are_warned_of(tmp_path, keyword, values):
+    datasets = classic()
+    for i, dataset in enumerate(datasets):
+        setattr(dataset, keyword, values[i % 2])
+    write(tmp_path, datasets)
+    (info,) = find_cases(tmp_path).info.values()
+    assert [text for text in info.warnings if text.startswith(f"{keyword} is") and "in one series" in text]
+
+
+@pytest.mark.parametrize(
+    ("lost", "reason"), [(0, ""), (2, "is named in the DICOMDIR and not there"), (6, "")]
+)
+def test_a_disc_of_which_half_was_copied(tmp_path, lost, reason):
+    disc = FileSet()
+    for dataset in classic():
+        dataset.StudyDate, dataset.StudyTime, dataset.StudyID, dataset.SeriesNumber = "20260102", "10", "1", 1
+        disc.add(dataset)
+    disc.write(tmp_path / "disc")
+    files = sorted(
+        file for file in (tmp_path / "disc").rglob("*") if file.is_file() and file.name != "DICOMDIR"
+    )
+    for file in files[6 - lost :]:
+        file.rename(file.with_name(f"renamed_{file.name}")) if lost == 6 else file.unlink()
+    found = find_cases(tmp_path / "disc")
+    assert [text for _, text in found.refused if reason in text] == [text for _, text in found.refused]
+    assert len(found.refused) == bool(reason)
+    assert len(found.cases) == (not reason)
 
 
 def test_fewer_slices_than_pet_tells_of_are_warned_of(tmp_path):

@@ -30,6 +30,7 @@ _REFERENCE = (
     "Rows",
     "Columns",
     "NumberOfFrames",
+    "ImageType",
     *_GEOMETRY,
 )
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
@@ -135,7 +136,8 @@ def read_sources(
     """
     headers = [_header(case, file) for file in case.files]
     frames = [frame for owner, header in enumerate(headers) for frame in _frames(owner, header)]
-    chosen = _match(case, frames, LPS @ affine[:3], shape)
+    volume = [frame for frame in frames if "LOCALIZER" not in (headers[frame.owner].get("ImageType") or ())]
+    chosen = _match(case, volume or frames, LPS @ affine[:3], shape)
     first = chosen[0]
     positions = np.array([frame.position for frame in chosen])
     between = None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .case import Case, Kind, RefusedError
 from .channels import group_channels
+from .dicomdir import missing_files
 from .find_dicom import SeriesSearch, read_headers
 from .info import Info
 from .kinds import DICOM_SUFFIXES, NIFTI_SUFFIXES, PICTURE_SUFFIXES, Guess, guess, stem_of
@@ -94,7 +95,10 @@ def search(
     )
     mask = Masker(headers.identities)
     dicom = SeriesSearch(root, mask, selection, limits)
-    dicom.run(headers, [*walked.astray, *(file for file in files if guesses[file].kind == "other")])
+    lost: dict[str, str] = {}
+    for file in (file for file in files if file.name.lower() == "dicomdir"):
+        lost |= missing_files(file, files, limits)
+    dicom.run(headers, [*walked.astray, *(file for file in files if guesses[file].kind == "other")], lost)
     others = _FileSearch(root, mask, limits, split_pages, wanted=not selection.terms)
     others.run(guesses)
     for folder, problem in walked.closed:

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -91,12 +91,13 @@ class SeriesSearch:
         """A reason that was worded before the patient's name was known, with the file's masked name."""
         return reason and reason.replace(file.relative_to(self.root).as_posix(), self.show(file))
 
-    def run(self, headers: Headers, others: Iterable[Path] = ()) -> None:
+    def run(self, headers: Headers, others: Iterable[Path], lost: Mapping[str, str]) -> None:
         """Fills ``fit``, ``refused`` and ``notices``.
 
         Args:
             headers: of the files that are or may be DICOM.
             others: files that are nothing that can be read, and links that are not followed.
+            lost: a file that a DICOMDIR names and that is not there, by SeriesInstanceUID.
         """
         groups, imageless = self._groups(headers.sources)
         suffixless = {s.file.parent for group in groups.values() for s in group if is_suffixless(s.file)}
@@ -127,7 +128,7 @@ class SeriesSearch:
             )
             damaged.setdefault(file.parent, reason)
         for key, group in groups.items():
-            self._series(key, group, damaged)
+            self._series(key, group, damaged, lost.get(key, ""))
         for files in _like_each_other(file for file in unread if file.parent not in self.told):
             reason = (
                 f"{self.show(files[0])}: no DICOM, nor are the {len(files) - 1} others that are named like it"
@@ -161,7 +162,7 @@ class SeriesSearch:
             groups[source.series or without].append(source)
         return groups, imageless
 
-    def _series(self, key: str, group: list[Source], damaged: dict[Path, str]) -> None:
+    def _series(self, key: str, group: list[Source], damaged: dict[Path, str], lost: str) -> None:
         term = self.selection.failing(group[0].attributes)
         if term is not None:
             self.unwanted += 1
@@ -182,6 +183,10 @@ class SeriesSearch:
         if folder is not None:
             self.told.add(folder)
             self.refused.append((whole, f"{damaged[folder]}; the series beside it may lack that slice"))
+            return
+        if lost:
+            reason = f"{self.mask(lost)} is named in the DICOMDIR and not there; copy the disc again"
+            self.refused.append((whole, f"{reason}, or take the DICOMDIR away"))
             return
         try:
             group = self._without_copies(group)

@@ -28,6 +28,7 @@ SINGLE = (
     "DiffusionBValue",
     "ConvolutionKernel",
 )
+ALTERNATING = ("FlipAngle", "InversionTime", "KVP", "ContrastBolusAgent")
 
 
 @dataclass(frozen=True)
@@ -272,6 +273,7 @@ def _volume(entries: list[Entry], limits: Limits, warnings: list[str]) -> Plan:
         _check_equal_positions(entries)
         _check_one_volume(entries)
         step, more = slice_step(planes)
+        warnings += _mixed_acquisitions(entries)
         warnings += _spacing_warnings(entries, step, float(step @ axes(planes[0])[2]))
     affine = affine_ras(planes[0], step)
     if not first.source.series:
@@ -313,6 +315,19 @@ def _what_differs(one: Entry, other: Entry) -> str:
         return ""
     found = differing(one.source.header, other.source.header)
     return f", but {found}" if found else ""
+
+
+def _mixed_acquisitions(entries: Sequence[Entry]) -> list[str]:
+    """Warnings where neighbouring slices were taken in two ways, as where two acquisitions lie interleaved."""
+    warnings = []
+    for keyword in ALTERNATING:
+        values = [value for value in (entry.telling(keyword) for entry in entries) if value]
+        other = next((value for value in values if not _same(value, values[0])), None)
+        if other is not None:
+            warnings.append(
+                f"{keyword} is {shorten(values[0])} and {shorten(other)} in one series: slices of two acquisitions?"
+            )
+    return warnings
 
 
 def _spacing_warnings(entries: Sequence[Entry], step: np.ndarray, height: float) -> list[str]:
