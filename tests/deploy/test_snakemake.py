@@ -99,6 +99,18 @@ def test_a_fault_fails_the_workflow_and_spares_the_other_studies(
     assert not (tmp_path / "OUT" / "manifest.csv").exists()
 
 
+@pytest.mark.parametrize(("finished", "status"), [("2020-01-01T00:00:00.000+00:00", 0), ("2999-01-01", 1)])
+def test_a_case_that_failed_and_is_gone_is_no_fault(finished: str, status: int, tmp_path: Path) -> None:
+    """Its row stays in the study's manifest; a case that is there is tried again, and has a new one."""
+    (tmp_path / "IN" / "study").mkdir(parents=True)
+    row = f"case_id,status,reason,finished\\na,failed,disk full,{finished}\\nb,done,,2020-01-01"
+    (tmp_path / "mcanet").write_text(f"mkdir -p $3; printf '{row}\\n' > $3/manifest.csv\n")
+    run = workflow(tmp_path, mcanet="'bash mcanet'")
+    assert run.returncode == status, run.stderr[-2000:]
+    if not status:
+        assert [found["case_id"] for found in rows(tmp_path)] == ["b"]
+
+
 def test_files_beside_the_studies_are_refused(tmp_path: Path) -> None:
     (tmp_path / "IN" / "study").mkdir(parents=True)
     (tmp_path / "IN" / "IM0001.dcm").touch()

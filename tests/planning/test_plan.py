@@ -315,6 +315,22 @@ def test_few_slices_are_seen_in_their_own_plane_however_wide_the_pixels(tmp_path
     assert planned(data)["planes"] == [2]
 
 
+@pytest.mark.parametrize(
+    ("shape", "spacing"),
+    [((16, 16, 90), (0.8, 0.8, 1.5)), ((16, 40, 44), (1, 1, 1.2)), ((10, 60, 30), (1, 1, 5))],
+)
+def test_long_and_narrow_volumes_are_not_cut_along(
+    tmp_path: Path, shape: tuple[int, int, int], spacing: tuple[float, float, float]
+) -> None:
+    data = layouts.decathlon(tmp_path / "data")
+    for i in range(5):
+        label = np.zeros(shape, np.uint8)
+        label[3:9, 5:11, 8:14], label[5:7, 7:9, 10:12] = 1, 2
+        layouts.save((200 * label + i).astype(np.int16), data / "imagesTr" / f"heart_{i}.nii.gz", spacing)
+        layouts.save(label, data / "labelsTr" / f"heart_{i}.nii.gz", spacing)
+    assert 2 in planned(data)["planes"]
+
+
 def test_channels_of_a_list_in_folders_of_their_own(tmp_path: Path) -> None:
     data = layouts.decathlon(tmp_path / "data", count=3)
     content = json.loads((data / "dataset.json").read_text())
@@ -361,6 +377,7 @@ def test_labels_whose_names_monai_would_evaluate_are_refused(name: str, tmp_path
         (("Lunge li", "Lunge re"), 0.0),
         (("rein g", "rein d"), 0.0),
         (("wall", "re-entry"), 0.5),
+        (("linked vessels", "tissue destruction"), 0.5),
     ],
 )
 def test_sides_are_known_by_the_labels_names(names: tuple[str, str], mirror: float, tmp_path: Path) -> None:

@@ -258,13 +258,28 @@ def test_headers_as_they_are_found(tmp_path: Path, attributes: dict[str, object]
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_values_that_cannot_be_read_do_not_stand_in_the_way(tmp_path: Path) -> None:
+@pytest.mark.parametrize("deidentify", [False, True])
+@pytest.mark.parametrize("nested", [False, True])
+def test_values_that_cannot_be_read_do_not_stand_in_the_way(
+    tmp_path: Path, nested: bool, deidentify: bool
+) -> None:
     phantom = write_series(tmp_path / "in", GEOMETRIES["axial"], SeriesNumber=7)
     for file in phantom.case.files:
+        data, holder = pydicom.dcmread(file), pydicom.Dataset()
+        data.RequestAttributesSequence = [holder]
+        (holder if nested else data).PregnancyStatus = 0x4142
+        data.save_as(file)
         content = file.read_bytes()
-        assert content.count(b"\x20\0\x11\0IS\x02\x007 ") == 1
-        file.write_bytes(content.replace(b"\x20\0\x11\0IS\x02\x007 ", b"\x20\0\x11\0IS\x02\0S3"))
-    assert len(_voxels(_write(phantom, tmp_path / "seg.dcm"))["spleen"]) == len(_expected(phantom, 2))
+        for old, new in (
+            (b"\x10\0\xc0\x21US\x02\0BA", b"\x10\0\xc0\x21UL\x02\0BA"),  # four bytes, of which there are two
+            (b"\x20\0\x11\0IS\x02\x007 ", b"\x20\0\x11\0IS\x02\0S3"),
+        ):
+            assert content.count(old) == 1
+            content = content.replace(old, new)
+        file.write_bytes(content)
+    path = _write(phantom, tmp_path / "seg.dcm", deidentify=deidentify)
+    assert len(_voxels(path)["spleen"]) == len(_expected(phantom, 2))
+    assert pydicom.dcmread(path).SeriesNumber == 501
 
 
 @pytest.mark.parametrize("digits", [3, 4, 8])

@@ -1,9 +1,11 @@
 """Pictures as one would see them."""
 
+import zlib
+
 import numpy as np
 import pytest
 from mcanet.scripts.study import Limits, RefusedError, find_cases, read_case
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
 from .phantom import base, write
@@ -129,6 +131,32 @@ def test_what_xmp_says_of_a_png_turns_nothing(tmp_path):
     )
     image = read(picture(tmp_path / "a.png", pnginfo=told))
     np.testing.assert_array_equal(image.numpy().transpose(2, 1, 0), pixels())
+
+
+def test_exif_behind_the_pixels_of_a_png_counts(tmp_path):
+    content = picture(tmp_path / "a.png").read_bytes()
+    exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    chunk = b"eXIf" + exif
+    chunk = len(exif).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    end = content.index(b"IEND") - 4
+    (tmp_path / "a.png").write_bytes(content[:end] + chunk + content[end:])
+    image = read(tmp_path / "a.png")
+    np.testing.assert_array_equal(image.numpy().transpose(2, 1, 0), np.rot90(pixels(), -1))
+    assert image.meta["exif_orientation"] == 6
+
+
+@pytest.mark.parametrize("turned", [0, 1])
+def test_pages_may_be_turned_in_ways_of_their_own(tmp_path, turned):
+    for page in range(2):
+        tags = {0x0112: 6} if page == turned else {}
+        Image.fromarray(pixels("L")).save(tmp_path / f"{page}.tif", tiffinfo=tags)
+    with TiffImagePlugin.AppendingTiffWriter(tmp_path / "a.tif", new=True) as joined:
+        for page in range(2):
+            joined.write((tmp_path / f"{page}.tif").read_bytes())
+            joined.newFrame()
+    for page, case in enumerate(find_cases(tmp_path / "a.tif", split_pages=True).cases):
+        upright = np.rot90(pixels("L"), -1) if page == turned else pixels("L")
+        np.testing.assert_array_equal(read_case(case).numpy()[0].T, upright)
 
 
 def tiff(file, array, **tags):

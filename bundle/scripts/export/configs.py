@@ -74,9 +74,9 @@ def refuse_paths(settings: Mapping[str, Any], task_file: Path) -> None:
     for text in _texts(settings):
         macro = text.startswith("%") and ConfigParser.split_path_id(text[1:])[0]
         words = re.findall(r"['\"]([^'\"]+)", text) if text.startswith("$") else text.split()
-        # a single word such as /core is one of a label's name, unless it is all there is
-        paths = [word for word in words if _is_path(word) and (word == text or re.search(r".[/\\]", word))]
-        if macro or paths:
+        if not text.startswith("$") and len(words) > 1:
+            words = [word for word in words if re.search(r".[/\\]", word)]  # /core is a word like any other
+        if macro or any(_is_path(word) for word in words):
             raise ValueError(
                 f"{str(task_file)!r} holds a path, which no other machine has: {text!r}; take it out"
             )

@@ -99,12 +99,10 @@ def _image(settings: Mapping[str, Any], called: Any) -> dict[str, Any]:
         )
     near = {-1: "previous slice", 0: "slice", 1: "next slice"}
     known = isinstance(called, list) and len(called) == channels
-    of_image = [f", {name}" for name in called] if known else [f", channel {i}" for i in range(channels)]
-    names = [
-        near.get(offset, f"slice {offset:+d}") + (of_image[channel] if channels > 1 else "")
-        for offset in offsets
-        for channel in range(channels)
-    ]
+    suffixes = (
+        [f", {called[i] if known else f'channel {i}'}" for i in range(channels)] if channels > 1 else [""]
+    )
+    names = [near.get(offset, f"slice {offset:+d}") + suffix for offset in offsets for suffix in suffixes]
     rules = settings["fitness_rules"] or {}
     colour = rules.get("spatial_dims") == 2 and channels == 3
     modality = ", ".join(rules.get("modality") or [])

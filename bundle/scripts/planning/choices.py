@@ -50,7 +50,7 @@ def viewing(facts: Sequence[Facts], classes: int) -> dict[str, Choice]:
     others = [
         one.case for one, own in zip(facts, stacked, strict=True) if own != axis and _is_thick(one, own)
     ]
-    few = shape[axis] < FEW_SLICES * max(shape)
+    few = _are_few(shape.tolist(), axis)
     scores = 4 * classes * float(np.prod(shape))
     size = (
         " x ".join(f"{n:g}" for n in shape)
@@ -84,8 +84,13 @@ def _stacking_axis(one: Facts) -> int:
     """
     fewest = min(range(3), key=lambda i: (one.shape[i], -i))
     thickest = max(range(3), key=lambda i: (rounded(one.spacing[i], 2), -one.shape[i], i))
-    few = one.shape[fewest] < FEW_SLICES * max(one.shape)
-    return fewest if one.shape[fewest] == 1 or (few and not _is_thick(one, thickest)) else thickest
+    few = _are_few(one.shape, fewest) and not _is_thick(one, thickest)
+    return fewest if few or one.shape[fewest] == 1 else thickest
+
+
+def _are_few(shape: Sequence[float], axis: int) -> bool:
+    """Whether there are few slices across an axis for their smaller side; a long volume has few across none."""
+    return shape[axis] < FEW_SLICES * min(in_plane(shape, axis))
 
 
 def _is_thick(one: Facts, axis: int) -> bool:
@@ -201,11 +206,13 @@ def caching(facts: Sequence[Facts], memory: int) -> dict[str, Choice]:
 
 
 _WORD = re.compile(r"[^\W\d_]+")
-_SIDE = re.compile(
-    "link|recht|gauche|droit|izquierd|derech|esquerd|direit|sinistr|destr"
-)  # as words of Europe begin
+# as words for left and right begin in German, French, Spanish, Portuguese, Italian and Latin
+_SIDE = re.compile("link|recht|gauche|droit|izquierd|derech|esquerd|direit|sinistr|destr")
 _RUN_TOGETHER = re.compile("^(left|right)|(left|right)$")  # as in leftlung and lungright
-_NO_SIDES = {"cleft", "leftover", "leftovers", "bright", "upright", "downright", "outright", "birthright"}
+_NO_SIDES = {
+    *("cleft", "leftover", "leftovers", "bright", "upright", "downright", "outright", "birthright"),
+    *("linked", "linking", "linkage", "destroyed", "destruction", "destructive"),
+}
 
 
 def _sided(names: Sequence[str]) -> list[str]:

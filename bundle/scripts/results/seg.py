@@ -159,8 +159,11 @@ def equipment(model_sha256: str, version: str) -> dict[str, Any]:
 
 def series_number(source: Any, offset: int) -> int:
     """A number for a derived series, which sorts after the source's own."""
-    own = str(source.get("SeriesNumber"))  # pydicom leaves what is no number as it is
-    return 1000 * (int(own) if own.lstrip("-").isdecimal() else 0) % 10**9 + 500 + offset
+    try:
+        own = int(source.get("SeriesNumber") or 0)
+    except (TypeError, ValueError):  # pydicom leaves what is no number as it is
+        own = 0
+    return 1000 * own % 10**9 + 500 + offset
 
 
 def coded(code: Code) -> Any:

@@ -48,7 +48,7 @@ _ASKED_FOR = (
 # classes), but highdicom tells by the class whether an image has frames.
 _SINGLE_FRAME = (CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage)
 _TIMES = {"DA": DA, "TM": TM, "DT": DT}
-_IN_PLANE = 0.05  # share of a pixel by which the grid may leave the source's over its whole width
+_IN_PLANE = 0.05  # of a pixel, by which rounding may move the last one of a row
 
 
 class SourceError(ValueError):
@@ -216,9 +216,9 @@ def _find(group: str, keyword: str, item: Dataset, shared: Dataset, root: Datase
 
 
 def _match(case: Case, frames: Sequence[_Frame], grid: np.ndarray, shape: Sequence[int]) -> list[_Frame]:
-    """The frame of every slice, which must lie where the grid says, by less than a twentieth of its steps."""
+    """The frame of every slice, whose first pixel must lie where the grid says, by less than a tenth of its steps."""
     steps = np.linalg.norm(grid[:, :3], axis=0)
-    allowed = _IN_PLANE + SPACING_TOLERANCE * max(shape[:2])  # by which slices of a volume may differ
+    allowed = _IN_PLANE + SPACING_TOLERANCE * max(shape[:2])  # the reader takes slices that differ so
     candidates = [frame for frame in frames if _in_plane_error(frame, grid, shape) < allowed]
     if not candidates:
         raise SourceError(f"{case.input}: no frame of the series has the orientation and spacing of the mask")
@@ -249,6 +249,7 @@ def _in_plane_error(frame: _Frame, grid: np.ndarray, shape: Sequence[int]) -> fl
 def _complete(sources: Sources, case: Case, deidentify: bool) -> None:
     """Fill in what highdicom asks of a source and what files in use often lack."""
     first = sources.images[0]
+    _drop_unreadable(first)
     if deidentify:
         _deidentify(first)
     _make_readable(first)
@@ -275,16 +276,23 @@ def _complete(sources: Sources, case: Case, deidentify: bool) -> None:
             _share_geometry(image, sources)
 
 
+def _drop_unreadable(dataset: Dataset) -> None:
+    """Take out the elements, at any depth, whose bytes make no value, such as numbers of a wrong length."""
+    for tag in list(dataset.keys()):
+        try:
+            element = dataset[tag]  # is read now
+        except Exception:  # whatever its bytes make of it
+            del dataset[tag]
+            continue
+        for item in element.value if element.VR == "SQ" else ():
+            _drop_unreadable(item)
+
+
 def _make_readable(header: Dataset) -> None:
     """Mend what highdicom refuses to copy: character sets, values of no or of another kind, dates that are none.
 
     The text becomes UTF-8, which holds the names of the labels, too.
     """
-    for tag in list(header.keys()):
-        try:
-            header[tag]  # is read now
-        except Exception:  # whatever its bytes make of it
-            del header[tag]
     header.decode()
     header.SpecificCharacterSet = "ISO_IR 192"
     for keyword in _ASKED_FOR:

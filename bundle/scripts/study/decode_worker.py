@@ -72,12 +72,9 @@ def decode_picture(request):
         grey = image.mode in request["grey"]
         image.load()  # turns a TIFF by itself
         if image.format != "TIFF":
-            image.getexif()[ORIENTATION] = request[
-                "orientation"
-            ]  # as the header was read, whatever else XMP says
-            ImageOps.exif_transpose(
-                image, in_place=True
-            )  # no copy more than it takes: the picture may be large
+            # as the header was read, whatever else XMP says; in place, for the picture may be large
+            image.getexif()[ORIENTATION] = request["orientation"]
+            ImageOps.exif_transpose(image, in_place=True)
         mode = ("L" if image.mode in ("1", "LA", "La") else image.mode) if grey else "RGB"
         upright = image if image.mode == mode else image.convert(mode)
         return to_array(upright), mode

@@ -192,8 +192,14 @@ class _FileSearch:
                 )
             if kind == "nifti":
                 header = read_nifti_header(file, name, self.limits)
-                of = (header.shape, header.spacing, header.warnings)
-                self.fit.append((case, Info(*of, channels=header.volumes, affine=header.affine)))
+                info = Info(
+                    header.shape,
+                    header.spacing,
+                    header.warnings,
+                    channels=header.volumes,
+                    affine=header.affine,
+                )
+                self.fit.append((case, info))
                 return
             head = read_picture_header(file, name, self.limits, split_pages=self.split_pages)
             info = Info(head.shape, (1.0, 1.0), head.warnings, channels=1 if head.grey else 3)

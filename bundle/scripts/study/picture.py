@@ -1,5 +1,6 @@
 """Reads PNG, JPEG, TIFF and BMP pictures as one would see them."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ _GREY = ("L", "LA", "La", "1", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _COLOUR = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "CMYK", "YCbCr")
 MOST_PAGES = 1000
 _ORIENTATION = 0x0112
+_LARGEST_EXIF = 2**16  # bytes, as in JPEG
 _BITS, _PHOTOMETRIC, _DESCRIPTION, _SAMPLE_FORMAT = 258, 262, 270, 339  # tags of TIFF
 _TURNED = (5, 6, 7, 8)
 
@@ -47,8 +49,10 @@ class PictureHeader:
     warnings: tuple[str, ...]
 
 
-def read_picture_header(file: Path, name: str, limits: Limits, *, split_pages: bool = False) -> PictureHeader:
-    """Checks a picture file's header.
+def read_picture_header(
+    file: Path, name: str, limits: Limits, *, split_pages: bool = False, page: int = 0
+) -> PictureHeader:
+    """Checks a picture file's header, which tells of one of its pages.
 
     Raises:
         RefusedError: the file is no readable picture, too large or holds several pages.
@@ -56,7 +60,15 @@ def read_picture_header(file: Path, name: str, limits: Limits, *, split_pages: b
     try:
         limits.check_file(file.stat().st_size, name)
         with quiet(), _unlimited(), Image.open(file, formats=_FORMATS) as image:
-            return _check(image, file, name, limits, split_pages)
+            pages = _count_pages(image)
+            if pages > 1 and not split_pages:
+                raise RefusedError(
+                    f"{name}: holds {pages} pages, expected 1; save each as a file (segment and check take "
+                    "--split_pages true)"
+                )
+            if pages > MOST_PAGES:
+                raise RefusedError(f"{name}: holds more than {MOST_PAGES} pages; split the file")
+            return _check(image, file, name, limits, pages, page)
     except RefusedError:
         raise
     except UnidentifiedImageError:
@@ -79,25 +91,18 @@ def _unlimited() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def _check(image: Image.Image, file: Path, name: str, limits: Limits, split_pages: bool) -> PictureHeader:
-    pages = _count_pages(image)
-    if pages > 1 and not split_pages:
-        raise RefusedError(
-            f"{name}: holds {pages} pages, expected 1; save each as a file (segment and check take --split_pages true)"
-        )
-    if pages > MOST_PAGES:
-        raise RefusedError(f"{name}: holds more than {MOST_PAGES} pages; split the file")
+def _check(image: Image.Image, file: Path, name: str, limits: Limits, pages: int, page: int) -> PictureHeader:
+    for each in range(pages if image.format == "TIFF" else 0):
+        image.seek(each)
+        _check_tags(image.tag_v2, image.mode, pages, name)  # type: ignore[attr-defined]
+    image.seek(page)
     if image.mode not in _GREY + _COLOUR:
         raise RefusedError(
             f"{name}: its mode is {shorten(image.mode)}, expected grey or RGB; save it again as PNG"
         )
     grey = image.mode in _GREY
     limits.check_voxels((1 if grey else 3, *image.size), name)
-    for page in range(pages if image.format == "TIFF" else 0):
-        image.seek(page)
-        _check_tags(image.tag_v2, image.mode, pages, name)  # type: ignore[attr-defined]
-    image.seek(0)
-    size, orientation = _upright(image)
+    size, orientation = _upright(image, file)
     unsigned = image.format == "TIFF" and _sample_format(image.tag_v2) == 1  # type: ignore[attr-defined]
     return PictureHeader(size, grey, pages, orientation, unsigned, tuple(_warnings(image, file)))
 
@@ -143,13 +148,27 @@ def _count_pages(image: Image.Image) -> int:
     return pages
 
 
-def _upright(image: Image.Image) -> tuple[tuple[int, int], int]:
+def _upright(image: Image.Image, file: Path) -> tuple[tuple[int, int], int]:
     """Width and height once EXIF's orientation is applied, and the orientation; Pillow applies a TIFF's itself."""
     width, height = image.size
-    exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
+    exif = _exif_of_png(file) if image.format == "PNG" else image.getexif()
     orientation = exif.get(_ORIENTATION, 1)
     turned = orientation in _TURNED and image.format != "TIFF"
     return (height, width) if turned else (width, height), orientation if orientation in range(1, 9) else 1
+
+
+def _exif_of_png(file: Path) -> Image.Exif:
+    """What a PNG holds in its chunk eXIf, which may stand behind its pixels; Pillow reads one before them alone."""
+    exif = Image.Exif()
+    with open(file, "rb") as stream:
+        stream.seek(8)
+        while len(head := stream.read(8)) == 8:
+            length = int.from_bytes(head[:4], "big")
+            if head[4:] == b"eXIf":
+                exif.load(b"Exif\0\0" + stream.read(min(length, _LARGEST_EXIF)))
+                break
+            stream.seek(length + 4, os.SEEK_CUR)
+    return exif
 
 
 def _warnings(image: Image.Image, file: Path) -> list[str]:
@@ -179,8 +198,9 @@ def read_picture(case: Case, limits: Limits) -> tuple[np.ndarray, PictureHeader]
         RefusedError: the picture is damaged or its values cannot be held exactly.
     """
     file, name = case.files[0], case.relative(case.files[0])
-    header = read_picture_header(file, name, limits, split_pages=case.page is not None)
-    request = {"path": str(file), "formats": _FORMATS, "page": case.page or 0, "grey": _GREY}
+    page = case.page or 0
+    header = read_picture_header(file, name, limits, split_pages=case.page is not None, page=page)
+    request = {"path": str(file), "formats": _FORMATS, "page": page, "grey": _GREY}
     request["orientation"] = header.orientation
     size = header.shape[0] * header.shape[1] * (8 if header.grey else 3)
     array, _ = WORKER.ask(request, b"", name, limits, size, widen=True)

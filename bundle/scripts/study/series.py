@@ -28,7 +28,7 @@ SINGLE = (
     "DiffusionBValue",
     "ConvolutionKernel",
 )
-ALTERNATING = ("FlipAngle", "InversionTime", "KVP", "ContrastBolusAgent")
+ALIKE_IN_ONE = ("FlipAngle", "InversionTime", "KVP", "ContrastBolusAgent")
 
 
 @dataclass(frozen=True)
@@ -318,9 +318,9 @@ def _what_differs(one: Entry, other: Entry) -> str:
 
 
 def _mixed_acquisitions(entries: Sequence[Entry]) -> list[str]:
-    """Warnings where neighbouring slices were taken in two ways, as where two acquisitions lie interleaved."""
+    """Warnings where slices were taken in two ways, as where two acquisitions lie interleaved."""
     warnings = []
-    for keyword in ALTERNATING:
+    for keyword in ALIKE_IN_ONE:
         values = [value for value in (entry.telling(keyword) for entry in entries) if value]
         other = next((value for value in values if not _same(value, values[0])), None)
         if other is not None:
@@ -390,7 +390,7 @@ def _pixel_warnings(entries: Sequence[Entry]) -> list[str]:
         warnings.append("CT without RescaleSlope: the values may not be Hounsfield units")
     if first.source.modality == "CT" and first.frame.rescale_type.upper() not in ("", "HU"):
         kind = shorten(first.frame.rescale_type)
-        warnings.append(f"CT whose RescaleType is {kind}: the values are not Hounsfield units")
+        warnings.append(f"CT whose RescaleType is {kind}: the values may not be Hounsfield units")
     if any(
         entry.pixels.syntax in LOSSY or entry.source.header.text("LossyImageCompression") == "01"
         for entry in entries
