@@ -154,7 +154,9 @@ def test_pages_may_be_turned_in_ways_of_their_own(tmp_path, turned):
         for page in range(2):
             joined.write((tmp_path / f"{page}.tif").read_bytes())
             joined.newFrame()
-    for page, case in enumerate(find_cases(tmp_path / "a.tif", split_pages=True).cases):
+    cases = find_cases(tmp_path / "a.tif", split_pages=True).cases
+    assert len(cases) == 2
+    for page, case in enumerate(cases):
         upright = np.rot90(pixels("L"), -1) if page == turned else pixels("L")
         np.testing.assert_array_equal(read_case(case).numpy()[0].T, upright)
 

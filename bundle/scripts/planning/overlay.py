@@ -22,6 +22,11 @@ EVALUATED = ("$", "@", "%")  # what texts begin with that MONAI takes for progra
 GENEROUS = 1.5  # how far beyond the data's own range an image is still taken without a warning
 
 
+def is_evaluated(name: str) -> bool:
+    """Whether MONAI would take a name for a program or a reference where it reads the task."""
+    return name.startswith(EVALUATED) or "#" in name
+
+
 def labels(names: Sequence[str]) -> dict[str, Choice]:
     """The label table, with codes that are true of any label.
 
@@ -29,7 +34,7 @@ def labels(names: Sequence[str]) -> dict[str, Choice]:
         ValueError: a name is none that results can have, or one that MONAI would evaluate where it reads the task.
     """
     for name in names:
-        if name.startswith(EVALUATED) or "#" in name:
+        if is_evaluated(name):
             raise ValueError(
                 f"the label {name!r} of dataset.json begins with {' or '.join(EVALUATED)}, or holds a #, which mean "
                 "something else in MONAI's configurations; rename it"

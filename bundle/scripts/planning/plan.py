@@ -21,7 +21,7 @@ from .choices import Choice
 from .fingerprint import Facts, facts_of
 from .folds import folds
 from .intensity import intensity, is_ct
-from .overlay import EVALUATED, fitness, labels, write
+from .overlay import fitness, is_evaluated, labels, write
 from .values import Classes, classes_of, values_in
 
 SHOWN = 20
@@ -193,11 +193,9 @@ def settings(
 
 def channel_names(layout: Layout, channels: int) -> tuple[str, ...]:
     """Names of an image's channels, where dataset.json has one for each of several, and MONAI would not evaluate it."""
-    told = [name.strip() for name in layout.channels]
-    known = len(told) == channels > 1 and all(told)
-    return (
-        tuple(told) if known and not any(name.startswith(EVALUATED) or "#" in name for name in told) else ()
-    )
+    told = tuple(name.strip() for name in layout.channels)
+    usable = len(told) == channels > 1 and all(told) and not any(map(is_evaluated, told))
+    return told if usable else ()
 
 
 def untrained(classes: Classes, facts: list[Facts], training: set[str]) -> str:

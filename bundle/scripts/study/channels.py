@@ -13,7 +13,7 @@ from .case import Case
 from .grid import check_same_grid
 from .info import Info
 from .kinds import stem_of
-from .privacy import safe_id
+from .privacy import safe_id, with_page
 
 CHANNEL = re.compile(r"(.+)_(\d{4})")
 
@@ -76,11 +76,10 @@ def group_channels(
 def _joined(cases: Sequence[Case], stem: str) -> Case:
     """One case of all files; it is named by ``stem`` unless its own name is masked."""
     first = cases[0]
-    page = "" if first.page is None else f"-p{first.page + 1}"
-    named = first.case_id == stem_of(first.files[0]) + page
+    named = first.case_id == with_page(stem_of(first.files[0]), first.page)
     return replace(
         first,
-        case_id=safe_id(stem, first.input) + page if named else first.case_id,
+        case_id=with_page(safe_id(stem, first.input), first.page) if named else first.case_id,
         files=tuple(case.files[0] for case in cases),
         shown=tuple(case.input for case in cases),
     )

@@ -20,17 +20,12 @@ def missing_files(file: Path, present: Collection[Path], limits: Limits) -> dict
         present: all files of the folder.
         limits: caps on untrusted input.
     """
-    there = {_plain(path) for path in present}
-    named = _named_files(file, limits)
-    found = {
-        series: [name for name in names if _plain(file.parent / name) in there]
+    there, named = {_plain(path) for path in present}, _named_files(file, limits)
+    lacking = {
+        series: [name for name in names if _plain(file.parent / name) not in there]
         for series, names in named.items()
     }
-    return {
-        series: next(name for name in names if name not in found[series])
-        for series, names in named.items()
-        if 0 < len(found[series]) < len(names)
-    }
+    return {series: names[0] for series, names in lacking.items() if 0 < len(names) < len(named[series])}
 
 
 def _named_files(file: Path, limits: Limits) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ from .kinds import DICOM_SUFFIXES, NIFTI_SUFFIXES, PICTURE_SUFFIXES, Guess, gues
 from .limits import DEFAULT_LIMITS, Limits
 from .nifti import read_nifti_header
 from .picture import read_picture_header
-from .privacy import Masker, safe_id, with_hash
+from .privacy import Masker, safe_id, with_hash, with_page
 from .selection import parse_selection
 from .walk import Walked, natural_key, walk
 
@@ -206,7 +206,7 @@ class _FileSearch:
             if head.pages == 1:
                 self.fit.append((case, info))
             for page in range(head.pages if head.pages > 1 else 0):
-                self.fit.append((replace(case, page=page, case_id=f"{case.case_id[:54]}-p{page + 1}"), info))
+                self.fit.append((replace(case, page=page, case_id=with_page(case.case_id, page)), info))
         except RefusedError as error:
             self.refused.append((case, str(error)))
 

@@ -86,6 +86,11 @@ def safe_id(stem: str, relative: str) -> str:
     return with_hash(name or "case", relative)
 
 
+def with_page(name: str, page: int | None) -> str:
+    """``name`` made that of a page, where a file is split into them."""
+    return name if page is None else f"{name[:54]}-p{page + 1}"
+
+
 def with_hash(name: str, relative: str) -> str:
     """``name`` made distinct by a hash of where the file lies."""
     return f"{name[:55]}-{digest(relative, 8)}"

@@ -278,7 +278,7 @@ def _volume(entries: list[Entry], limits: Limits, warnings: list[str]) -> Plan:
     affine = affine_ras(planes[0], step)
     if not first.source.series:
         warnings.append("SeriesInstanceUID is missing: the images of one folder taken as one series")
-    warnings += more + _lost_ends(entries) + _pixel_warnings(entries)
+    warnings += more + _lost_ends(entries) + _fewer_than_told(entries) + _pixel_warnings(entries)
     spacing = tuple(float(length) for length in np.linalg.norm(affine[:3, :3], axis=0))
     return Plan(tuple(entries), shape, 1, affine, first.source.modality, tuple(warnings), spacing)
 
@@ -352,7 +352,7 @@ def _lost_ends(entries: Sequence[Entry]) -> list[str]:
         numbers = [_soft_integer(entry, "InstanceNumber") for entry in entries]
     found = sorted(number for number in numbers if number is not None)
     if len(found) < len(entries) or len(set(found)) < len(found):
-        return _fewer_than_told(entries)
+        return []
     warnings = []
     if found[0] > 1 and found[-1] - found[0] == len(found) - 1:
         warnings.append(f"{what} begins at {found[0]}: the first or last slices may be missing")
@@ -360,7 +360,7 @@ def _lost_ends(entries: Sequence[Entry]) -> list[str]:
         warnings.append(
             f"{what} runs from {found[0]} to {found[-1]} over {len(found)} slices: some may be missing"
         )
-    return warnings + _fewer_than_told(entries)
+    return warnings
 
 
 def _fewer_than_told(entries: Sequence[Entry]) -> list[str]:
