@@ -3,7 +3,7 @@
     python benchmarks/network.py [--size 256] [--batch 8] [--rounds 7] [--engines eager openvino …] [--device cuda]
 
 All run in one process, in turns, so that a busy machine slows them alike. Prints a Markdown table, ratios first.
-bfloat16 rows come where the device has it natively. Run it on a machine that does nothing else. A peer takes
+bfloat16 rows come where the device has instructions for it. Run it on a machine that does nothing else. A peer takes
 sizes from 256 alone, multiples of 128.
 """
 
@@ -17,7 +17,7 @@ import torch
 import torch.nn as nn
 from mcanet.scripts.inference import open_engine
 from mcanet.scripts.networks import MCANet
-from mcanet.scripts.precision import bfloat16_is_native
+from mcanet.scripts.precision import has_bfloat16
 from peers import PEERS, name_of, wait_for
 from straight import StraightMCANet
 
@@ -30,7 +30,7 @@ def contestants(engines: list[str], device: torch.device) -> Iterator[tuple[str,
     torch.manual_seed(0)
     ours = MCANet(CHANNELS, CLASSES).eval().to(device)
     yield REFERENCE, lambda: StraightMCANet(copy.deepcopy(ours)).eval()
-    precisions = [False, *([True] if bfloat16_is_native(device) else [])]
+    precisions = [False, *([True] if has_bfloat16(device) else [])]
     unet = PEERS["MONAI UNet"](CHANNELS, CLASSES).eval().to(device)
     for lower in precisions:
         kind = "bfloat16" if lower else "float32"

@@ -2,7 +2,7 @@
 
     python benchmarks/training.py [--size 256] [--batch 8] [--rounds 5] [--device cuda]
 
-A step is forward, Dice with cross-entropy, backward, AdamW. bfloat16 rows come where the device has it natively. Run
+A step is forward, Dice with cross-entropy, backward, AdamW. bfloat16 rows come where the device has instructions for it. Run
 it on a machine that does nothing else.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn as nn
-from mcanet.scripts.precision import bfloat16_is_native
+from mcanet.scripts.precision import has_bfloat16
 from monai.losses import DiceCELoss
 from peers import PEERS, name_of, wait_for
 from straight import StraightMCANet
@@ -63,7 +63,7 @@ def main() -> None:
         f"{name}, {'bfloat16' if lower else 'float32'}": stepper(build(name, device), batch, label, lower)
         for lower in (False, True)
         for name in (STRAIGHT, *PEERS)
-        if not lower or bfloat16_is_native(device)
+        if not lower or has_bfloat16(device)
     }
     times: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(arguments.rounds + 1):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from ..networks import Ensemble, MCANet, fuse
 from ..plain_exit import plain_exit
-from ..precision import bfloat16_is_native
+from ..precision import bfloat16_is_faster
 from ..study import RefusedError
 from .exported_engines import SIZES_COMPILED, open_onnxruntime, open_openvino
 
@@ -25,7 +25,7 @@ def open_engine(network: nn.Module, engine: str = "eager", mixed_precision: bool
             one by one.
         engine: "eager", "compiled" (needs a C++ compiler), "openvino" or "onnxruntime" (on a CPU, each an extra
             package).
-        mixed_precision: compute in bfloat16; None does so where the device has it natively (ONNX Runtime:
+        mixed_precision: compute in bfloat16; None does so where that is faster (ONNX Runtime:
             never).
 
     Shape: that of the network, float32 logits.
@@ -53,7 +53,7 @@ def open_engine(network: nn.Module, engine: str = "eager", mixed_precision: bool
             )
         lower = mixed_precision
         if lower is None:
-            lower = bfloat16_is_native(device) and engine != "onnxruntime"
+            lower = bfloat16_is_faster(device) and engine != "onnxruntime"
         network.eval()
         fused = fuse(network) if isinstance(network, MCANet) else network
         opened = engines[engine](fused, torch.bfloat16 if lower else torch.float32)
