@@ -351,13 +351,15 @@ def refuse_misspelt(overlay: Path) -> None:
     except (OSError, ValueError) as error:
         raise SystemExit(f"the task file {str(overlay)!r} is no JSON object: {error}") from None
     known = settings_in(CONFIGS.glob("*.json"))
-    for key in settings:
-        name = key.lstrip("+").split("#")[0]
+    names = {key: key.lstrip("+").split("#")[0] for key in settings}
+    for key, name in names.items():
         near = [] if name in known else difflib.get_close_matches(name, known, 1, cutoff=0.8)
         if near and f"@{key}" not in text:
             raise SystemExit(
                 f"the task file {str(overlay)!r} sets {key!r}, which no workflow has; did you mean {near[0]!r}?"
             )
+    if known.isdisjoint(names.values()):
+        raise SystemExit(f"the task file {str(overlay)!r} is none: it sets nothing that a workflow has")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """A run's parts as text, so that a change of any of their settings shows."""
 
 from collections.abc import Mapping
+from functools import partial
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ _PASSED_OVER = ("sw_batch_size", "R")  # what changes speed alone, and the state
 
 
 def described(part: Any, _inside: tuple[int, ...] = ()) -> str:
-    """What a transform or an inferer is made of: classes, and the values that they hold, to any depth.
+    """What a transform or an inferer is made of: classes, functions, and the values that they hold, to any depth.
 
     The same settings give the same text in every process, and others another.
     """
@@ -28,10 +30,27 @@ def described(part: Any, _inside: tuple[int, ...] = ()) -> str:
         return f"{{{', '.join(sorted(described(item, inside) for item in part))}}}"
     if isinstance(part, list | tuple):
         return f"[{', '.join(described(item, inside) for item in part)}]"
-    if isinstance(part, type):
-        return part.__qualname__
-    if not hasattr(part, "__dict__"):
-        return repr(part)
+    if isinstance(part, type | ModuleType):
+        return getattr(part, "__qualname__", part.__name__)
+    if isinstance(part, CodeType):
+        return described([part.co_code, part.co_names, part.co_consts], inside)
     name = getattr(part, "__qualname__", "") or type(part).__qualname__  # of a function, else of its class
-    held = {key: value for key, value in vars(part).items() if key not in _PASSED_OVER}
+    if (held := _held(part)) is None:
+        return repr(part)
     return f"{name}({described(held, inside)})"
+
+
+def _held(part: Any) -> Any:
+    """What tells a part from others of its name; None where its ``repr`` does."""
+    if isinstance(part, partial):
+        return part.func, part.args, part.keywords
+    if isinstance(part, MethodType):
+        return part.__func__, part.__self__
+    if isinstance(part, BuiltinFunctionType):
+        return (part.__self__,)
+    if isinstance(part, FunctionType):
+        around = [cell.cell_contents for cell in part.__closure__ or ()]
+        return part.__code__, part.__defaults__, part.__kwdefaults__, around, vars(part)
+    if hasattr(part, "__dict__"):
+        return {key: value for key, value in vars(part).items() if key not in _PASSED_OVER}
+    return None

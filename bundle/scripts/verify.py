@@ -5,7 +5,7 @@ from pathlib import Path
 
 LIST = "sha256sums.txt"
 LISTED = ("configs", "models", "scripts")  # what is run, or decides what is run
-SUFFIXES = {".py", ".json", ".conf", ".pt", ".html", ".md", ".txt"}
+SUFFIXES = {".py", ".json", ".conf", ".pt", ".html", ".md", ".txt", ".yaml", ".yml", ".pyc", ".pyd", ".so"}
 
 
 def file_digest(file: Path) -> str:
@@ -67,9 +67,9 @@ def verify(bundle: Path) -> int:
 
 def _names(bundle: Path) -> list[str]:
     """The files that a list holds, with POSIX separators."""
-    files = (file for folder in LISTED for file in (bundle / folder).rglob("*"))
+    files = [bundle / "__init__.py", *(file for folder in LISTED for file in (bundle / folder).rglob("*"))]
     return sorted(
         file.relative_to(bundle).as_posix()
         for file in files
-        if file.is_file() and file.suffix in SUFFIXES and "__pycache__" not in file.parts
+        if file.is_file() and file.suffix.lower() in SUFFIXES and "__pycache__" not in file.parts
     )

@@ -48,6 +48,19 @@ def test_ranks_train_and_one_writes(tmp_path: Path, ranks: int, cases: int) -> N
     assert not any(name.startswith("module.") for name in best)
 
 
+def test_ranks_that_do_not_share_the_output_folder_do_not_go_on(tmp_path: Path) -> None:
+    dataset = hippocampi.decathlon(tmp_path / "data", 16)
+    own = "$'out_' + __import__('os').environ['RANK']"
+    words = (
+        "--dataset_dir", dataset, "--ckpt_dir", own, "--output_dir", own, "--max_epochs", 1, "--val_interval", 1,
+        "--num_workers", 0, "--batch_size", 2, "--spacing", 2, "--roi_size", "[32,32]", "--planes", "[2]",
+    )  # fmt: skip
+    torchrun(["train.json", "multi_gpu_train.json"], *words, cwd=tmp_path)
+    run = started(["train.json", "multi_gpu_train.json"], *words, cwd=tmp_path)
+    assert run.returncode != 0
+    assert "the processes, by rank, found epoch 1, nothing in the output folder" in run.stderr
+
+
 def test_ranks_train_and_measure_a_task_of_ones_own(tmp_path: Path) -> None:
     dataset = layouts.pictures(tmp_path / "data", count=16)
     assert mcanet("plan", dataset, "-o", "mine.json", cwd=tmp_path).returncode == 0

@@ -113,6 +113,30 @@ def test_an_ensemble_with_flips_tells_where_its_passes_disagree(study: Path, tmp
         assert all(0 <= float(row["agreement"]) <= 1 for row in csv.DictReader(file))
 
 
+def test_what_decides_a_mask_is_looked_at_before_the_first_case(study: Path, tmp_path: Path) -> None:
+    one = study / "a" / "b" / "oblique.nii.gz"
+    run = mcanet("segment", one, "out", "--uncertainty", "true", "--planes", "[2]", cwd=tmp_path)
+    assert run.returncode == 1
+    assert "cannot compare passes: there is one alone" in run.stderr
+    labels = json.loads((BUNDLE / "configs" / "inference.json").read_text())["labels"]
+    (tmp_path / "fewer.json").write_text(json.dumps({"labels": labels[:1]}))
+    run = mcanet("segment", one, "out", "--task", "fewer.json", cwd=tmp_path)
+    assert run.returncode == 1
+    assert "out_channels is 3, but the labels have the values [1]" in run.stderr
+    assert not (tmp_path / "out" / "oblique").exists()
+
+
+def test_a_network_of_another_kind_does_all_anew_and_bids_follows(study: Path, tmp_path: Path) -> None:
+    one, finished = study / "a" / "b" / "oblique.nii.gz", []
+    for more in (("--layout", "bids"), ("--network_def#decoder_size", 16)):
+        run = mcanet("segment", one, "out", "--planes", "[2]", *more, cwd=tmp_path)
+        assert run.returncode == 0, run.stderr
+        finished.append(manifest(tmp_path / "out")["oblique"]["finished"])
+    assert finished[0] < finished[1]
+    (mask,) = (tmp_path / "out").glob("sub-*/anat/*_dseg.nii.gz")
+    assert mask.samefile(tmp_path / "out" / "oblique" / "segmentation.nii.gz")
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -182,6 +206,7 @@ def test_unknown_task_names_the_known_ones(tmp_path: Path) -> None:
             "is no JSON object: Expecting property name enclosed in double quotes: line 1",
         ),
         ("[]", "is no JSON object: it holds a list"),
+        ('{"hello": 1}', "is none: it sets nothing that a workflow has"),
         (
             '{"own_value": 2, "context": "@own_value", "network_def#dropout": 0.2}',
             "the input 'in' does not exist",

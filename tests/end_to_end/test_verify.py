@@ -46,16 +46,20 @@ def test_what_differs_is_missing_or_new_is_named(tmp_path: Path) -> None:
     copy = shutil.copytree(BUNDLE, tmp_path / "bundle", ignore=shutil.ignore_patterns("__pycache__", "runs"))
     (copy / "configs" / "train.json").write_text("{}")
     (copy / "models" / "model.pt").unlink()
-    (copy / "scripts" / "more.py").write_text("")
+    for name in ("__init__.py", "scripts/more.py", "scripts/slices.SO", "configs/train.yaml"):
+        (copy / name).write_text("")
     run = mcanet("verify", copy, cwd=tmp_path)
     assert run.returncode == 1
     for sentence in (
         "configs/train.json: its content is not the listed one",
         "models/model.pt: listed, but not there",
+        "__init__.py: its content is not the listed one",
         "scripts/more.py: there, but not listed",
+        "scripts/slices.SO: there, but not listed",
+        "configs/train.yaml: there, but not listed",
     ):
         assert sentence in run.stderr
-    assert len(run.stderr.splitlines()) == 5, run.stderr
+    assert len(run.stderr.splitlines()) == 8, run.stderr
 
 
 def test_a_folder_without_a_list_is_a_sentence(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import torch
 from mcanet.scripts.cli import main
 from mcanet.scripts.evaluation.summary import interval
 from mcanet.scripts.networks import MCANet
+from mcanet.scripts.results.lock import FolderLock
 from PIL import Image
 
 from ..conftest import BUNDLE
@@ -235,6 +236,28 @@ def test_an_earlier_evaluation_makes_way(tmp_path: Path) -> None:
     assert (out / "summary.json").read_text() == '{"mean": {}}'
 
 
+def test_two_evaluations_do_not_write_into_one_folder(tmp_path: Path) -> None:
+    data, out = dataset(tmp_path / "data", CASES, AFFINE), tmp_path / "out"
+    out.mkdir()
+    lock = FolderLock(out)
+    with pytest.raises(SystemExit, match="cannot evaluate: another run .* is writing to 'out'"):
+        evaluate(data, out)
+    lock.close()
+    evaluate(data, out)
+    FolderLock(out).close()  # let go at the end
+
+
+def test_an_earlier_account_that_points_elsewhere_takes_nothing_along(tmp_path: Path) -> None:
+    data, out = dataset(tmp_path / "data", CASES, AFFINE), tmp_path / "out"
+    evaluate(data, out)
+    mine, account = tmp_path / "mine.nii.gz", summary(out)
+    mine.write_text("of the user")
+    account["metric_per_case"][0]["prediction_file"] = f"{out.resolve()}/predictions/../../mine.nii.gz"
+    (out / "summary.json").write_text(json.dumps(account))
+    evaluate(data, out)
+    assert mine.is_file()
+
+
 def test_names_with_dollars_are_drawn_as_they_are(tmp_path: Path) -> None:
     cases = {f"c$x_{{{i}$": pair for i, pair in enumerate(list(CASES.values())[:3])}
     evaluate(dataset(tmp_path / "data", cases, AFFINE), tmp_path / "out")
@@ -304,8 +327,8 @@ def test_folds_are_merged_into_one_account(
     assert "Dice" in foreign.read_text()
     evaluate(data, tmp_path / "earlier")
     main(["merge", *folds, "-o", str(tmp_path / "earlier")])
-    left = [path for path in (tmp_path / "earlier").rglob("*") if path.is_file()]
-    assert left == [tmp_path / "earlier" / "summary.json"]
+    left = [path.name for path in (tmp_path / "earlier").rglob("*") if path.is_file()]
+    assert sorted(left) == [".mcanet.lock", "summary.json"]
     evaluate(data, tmp_path / "other", tolerance=3)
     with pytest.raises(SystemExit, match="tolerance': 3.* measure alike"):
         main(["merge", folds[0], str(tmp_path / "other"), "-o", str(tmp_path / "twice")])

@@ -164,6 +164,20 @@ def test_what_is_done_is_passed_over_until_input_or_weights_change(source: Path,
     assert anew["b"] != changed["b"]
 
 
+def test_a_case_that_another_of_its_name_renamed_leaves_a_row_that_says_so(
+    source: Path, tmp_path: Path
+) -> None:
+    for patient in "ab":
+        (source / patient).mkdir()
+        save(source, f"{patient}/x.nii.gz")
+        for _ in range(2):  # a second time says nothing new
+            run(source, tmp_path / "out").finish()
+    found = rows(tmp_path / "out")
+    (now,) = (name for name, row in found.items() if name != "x" and row["input"] == "a/x.nii.gz")
+    assert found["x"]["warnings"].count(f"an input of this name is the case {now} now") == 1
+    assert [row["status"] for row in found.values()] == ["done"] * 3
+
+
 def test_what_fitness_warns_of_stands_in_the_manifest(source: Path, tmp_path: Path) -> None:
     save(source, "a.nii.gz", affine=np.diag([1, 1, 0.8, 1]))
     run(source, tmp_path / "out").finish()

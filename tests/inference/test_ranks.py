@@ -75,9 +75,9 @@ def test_processes_with_other_input_or_weights_are_no_run_together(
     known = {"model_sha256": "a", "settings_sha256": "b"}
     first = open_manifest(tmp_path, known, "in")
     second = open_manifest(tmp_path, known, "in")
-    for weights, source in (("c", "in"), ("a", "elsewhere")):
+    for weights, source, reading in (("c", "in", ()), ("a", "elsewhere", ()), ("a", "in", ("split_pages",))):
         with pytest.raises(SystemExit, match=r"another run .* need the same input, weights and settings"):
-            open_manifest(tmp_path, known | {"model_sha256": weights}, source)
+            open_manifest(tmp_path, known | {"model_sha256": weights}, source, reading)
     monkeypatch.delenv("WORLD_SIZE")
     with pytest.raises(SystemExit, match=rf"another run \(process {os.getpid()}\) is writing"):
         open_manifest(tmp_path, known, "in")

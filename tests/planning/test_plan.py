@@ -3,7 +3,7 @@
 import gzip
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -273,11 +273,19 @@ def test_patients_stay_together_and_left_is_not_mirrored_into_right(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("name", "scans"), [("sub-{}_ses-{}_T1w", "01"), ("patient00{}_E{}", "DS"), ("case0{}_slice{}", "01")]
+    ("name", "scans"),
+    [
+        ("sub-{}_ses-{}_T1w", "01"),
+        ("patient00{}_E{}", "DS"),
+        ("case0{}_slice{}", "01"),
+        ("patient00{}_study0{}_series00", "01"),
+        ("OAS1_000{}_MR1_v{}", "12"),
+        ("P_0000{}_{}_CC", ["LEFT", "RIGHT"]),
+    ],
 )
 @pytest.mark.parametrize("patients", [3, 6])
 def test_patients_are_known_by_many_names_and_few_are_spoken_of(
-    name: str, scans: str, patients: int, tmp_path: Path
+    name: str, scans: Sequence[str], patients: int, tmp_path: Path
 ) -> None:
     data = layouts.pictures(tmp_path / "data", count=2 * patients)
     for folder in ("images", "masks"):

@@ -173,6 +173,12 @@ def test_an_interrupted_training_does_not_go_on_with_other_data_or_settings(tmp_
     for changed, words in (
         ({"foreground": 0.1}, "foreground was 0.5, is 0.1"),
         ({"variant": "small"}, "variant was 'tiny', is 'small'"),
+        ({"network_def#num_heads": 4}, "network was '"),
+        (
+            {"loss": {"_target_": "DiceLoss", "to_onehot_y": True, "softmax": True}},
+            "loss was 'DiceCELoss .* is 'DiceLoss ",
+        ),
+        ({"optimizer#eps": 1e-8}, "optimizer was "),
         ({"label_map": {"0": 1, "255": 0}}, "label_map was"),
         (
             {"intensity": {"_target_": "ScaleIntensityd", "keys": "image"}},

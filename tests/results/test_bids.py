@@ -78,6 +78,14 @@ def test_a_case_folder_in_the_place_of_a_subject_is_an_error(tmp_path: Path) -> 
         write_bids(tmp_path, table())
 
 
+def test_a_refused_case_keeps_its_folder_for_the_day_when_it_is_mended(tmp_path: Path) -> None:
+    mended = _case(tmp_path, "sub-01", "sub-01.nii")
+    _write(tmp_path, [_case(tmp_path, "sub-01_T1w", "sub-01_T1w.nii")], refused=(mended,))
+    with pytest.raises(ValueError, match=r"'sub-01' stands where BIDS keeps .*'sub-01_T1w.nii'"):
+        write_bids(tmp_path, table())
+    _write(tmp_path, [mended])
+
+
 @pytest.mark.parametrize("name", ["dataset_description.json", "dseg.tsv"])
 def test_another_dataset_is_not_described_anew(tmp_path: Path, name: str) -> None:
     _write(tmp_path, [_case(tmp_path, "one", "one.nii")])

@@ -113,6 +113,23 @@ def test_rows_of_earlier_runs_stay_and_are_replaced_case_by_case(tmp_path: Path)
     ]
 
 
+def test_a_damaged_row_is_named_and_not_passed_over(tmp_path: Path) -> None:
+    with Manifest(tmp_path, RUN) as manifest:
+        for name in "abc":
+            manifest.record(_case(name, tmp_path), "failed", reason="first run")
+    file = tmp_path / "manifest.csv"
+    whole = file.read_text()
+    for damaged, words in (
+        (whole.replace("b,b.nii.gz,nifti,failed,", "b,b.nii.gz,nifti,fai,"), "row of 'b'"),
+        (whole[:-30], "row of 'c'"),
+        (whole.replace("b,b.nii.gz", 'b,"b.nii.gz'), "unexpected end of data"),
+    ):
+        file.write_text(damaged)
+        with pytest.raises(ValueError, match=rf"manifest.csv in the output folder is damaged \({words}"):
+            Manifest(tmp_path, RUN)
+        assert file.read_text() == damaged
+
+
 def test_measurements_follow_the_cases(tmp_path: Path) -> None:
     out = tmp_path / "out"
     phantom = write_series(

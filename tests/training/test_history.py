@@ -1,12 +1,14 @@
 """What a training leaves to look at: a row an epoch, curves, a page, and the time that is left."""
 
 import csv
+import math
 from pathlib import Path
 
 import pytest
 import torch
 from ignite.engine import Engine, Events
 from mcanet.scripts.training import Checkpoints, History, KeepLoss, RunProgress
+from mcanet.scripts.training.report import write_report
 from monai.engines import SupervisedTrainer
 from monai.handlers import from_engine
 from PIL import Image
@@ -46,6 +48,15 @@ def test_an_epoch_whose_steps_all_failed_has_no_loss(tmp_path: Path) -> None:
     trainer.run(range(STEPS), max_epochs=1)
     assert [row["train_loss"] for row in rows_of(tmp_path)] == [""]
     assert (tmp_path / "report.html").is_file()
+
+
+def test_a_validation_without_a_figure_is_not_the_best(tmp_path: Path) -> None:
+    rows = [{"epoch": i + 1, "train_loss": 1.0, "val_mean_dice": dice, "learning_rate": 0.1, "seconds": 1.0}
+            for i, dice in enumerate([math.nan, 0.25, None])]  # fmt: skip
+    write_report(tmp_path, rows, {})
+    assert "<strong>0.2500</strong>" in (tmp_path / "report.html").read_text()
+    write_report(tmp_path, rows[:1], {})
+    assert "Best:" not in (tmp_path / "report.html").read_text()
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:

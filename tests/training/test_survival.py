@@ -1,7 +1,7 @@
 """A small training that is broken off: what it goes on with, and what it refuses."""
 
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +28,7 @@ def trainer_of(
     skip: bool = False,
     resume: bool = True,
     ckpt_dir: Path | None = None,
+    files: Sequence[str] = (),
     **settings: object,
 ) -> tuple[SupervisedTrainer, torch.nn.Module, list[float]]:
     """A trainer with its network, and the list that its learning rates go to."""
@@ -61,7 +62,7 @@ def trainer_of(
     evaluator.state.best_metric, evaluator.state.best_metric_epoch = 0.5, 1
     parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
     Checkpoints(
-        folder, parts, evaluator, {"learning_rate": 0.1, **settings}, resume, ckpt_dir=ckpt_dir
+        folder, parts, evaluator, {"learning_rate": 0.1, **settings}, resume, ckpt_dir=ckpt_dir, files=files
     ).attach(trainer)
     return trainer, network, rates
 
@@ -160,14 +161,28 @@ def test_another_training_does_not_go_on_with_it(tmp_path: Path) -> None:
 def test_a_training_goes_on_when_a_broken_file_was_mended(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    break_off(tmp_path, epoch=4, sizes="one is half")
-    trainer, _, after = trainer_of(tmp_path, sizes="all whole")
+    break_off(tmp_path, epoch=4, files=["whole", "half", "whole"])
+    trainer, _, after = trainer_of(tmp_path, files=["whole", "mended", "whole"])
     trainer.run()
-    assert "files of another size than before are taken for mended ones" in caplog.text
+    assert "1 of 3 files are not those that it was trained with: taken for mended ones" in caplog.text
     assert len(after) == 3 * (EPOCHS - 3)
-    trainer, _, rates = trainer_of(tmp_path, sizes="others")  # after its end, it is trained anew on them
+    trainer, _, rates = trainer_of(tmp_path, files=["whole", "corrected", "whole"])
     trainer.run()
-    assert len(rates) == 3 * EPOCHS
+    assert len(rates) == 3 * EPOCHS  # after its end, it is trained anew on them
+
+
+def test_a_training_does_not_go_on_with_another_data_set_of_the_same_names(tmp_path: Path) -> None:
+    break_off(tmp_path, epoch=4, files=["a", "b", "c"])
+    with pytest.raises(SystemExit, match=r"was another one \(2 of 3 files are not those"):
+        trainer_of(tmp_path, files=["x", "b", "y"])[0].run()
+
+
+def test_what_was_thrown_away_does_not_come_back_for_a_damaged_checkpoint(tmp_path: Path) -> None:
+    break_off(tmp_path, epoch=4)  # leaves epoch 2 beside epoch 3
+    break_off(tmp_path, epoch=2, resume=False)
+    (tmp_path / "checkpoint.pt").write_bytes(b"half")
+    with pytest.raises(SystemExit, match="no whole checkpoint"):
+        trainer_of(tmp_path)[0].run()
 
 
 def test_a_file_that_is_no_checkpoint_gives_way_to_the_one_before(
@@ -201,22 +216,41 @@ def test_a_training_that_has_ended_is_left_as_it_is(tmp_path: Path, caplog: pyte
 @pytest.mark.parametrize("ended", [False, True])
 def test_a_training_does_not_go_on_without_its_best_weights(ended: bool, tmp_path: Path) -> None:
     best = tmp_path / "best" / "model.pt"
+    best.parent.mkdir()
+    torch.save({}, best)
+    whole = best.read_bytes()
     if ended:
-        trainer_of(tmp_path)[0].run()
+        trainer_of(tmp_path, ckpt_dir=best.parent)[0].run()
     else:
-        break_off(tmp_path, epoch=4)
+        break_off(tmp_path, epoch=4, ckpt_dir=best.parent)
     for content in (None, b"half"):
+        best.unlink(missing_ok=True)
         if content is not None:
-            best.parent.mkdir(exist_ok=True)
             best.write_bytes(content)
         with pytest.raises(
             SystemExit, match=r"model.pt is missing or damaged, .*best weights \(of epoch 1\)"
         ):
             trainer_of(tmp_path, ckpt_dir=best.parent)[0].run()
-    torch.save({}, best)
+    best.write_bytes(whole)
     trainer, _, rates = trainer_of(tmp_path, ckpt_dir=best.parent)
     trainer.run()
     assert len(rates) == (0 if ended else 3 * (EPOCHS - 3))
+
+
+def test_the_weights_of_another_training_are_not_taken_for_its_best(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    best = tmp_path / "best" / "model.pt"
+    best.parent.mkdir()
+    torch.save({}, best)
+    break_off(tmp_path, epoch=4, ckpt_dir=best.parent)
+    torch.save({"another": torch.ones(1)}, best)  # or a newer one, by a kill before its checkpoint
+    trainer, _, _ = trainer_of(tmp_path, ckpt_dir=best.parent)
+    trainer.run()
+    assert "is not that of epoch 1, but of a later one or of another training" in caplog.text
+    torch.save({}, best)
+    with pytest.raises(SystemExit, match="is not what this training ended with"):
+        trainer_of(tmp_path, ckpt_dir=best.parent)[0].run()
 
 
 def test_two_processes_do_not_train_into_one_folder(tmp_path: Path) -> None:

@@ -12,16 +12,20 @@ from mcanet.scripts.networks import MCANet
 from mcanet.scripts.study import RefusedError
 from mcanet.scripts.training import (
     AutocastInferer,
+    MapLabelsd,
     RandSliceSamplesd,
     check_batch,
     check_settings,
+    contents,
     labelled_datalist,
+    names_of_parts,
     open_datalist,
     open_dataset,
     parameter_groups,
+    signature,
 )
 from mcanet.scripts.training.datalist import split
-from mcanet.scripts.training.parts import write_hashed_parts, write_parts
+from mcanet.scripts.training.parts import read_parts, write_hashed_parts, write_parts
 from monai.data import MetaTensor
 from monai.transforms import Compose, Transform
 
@@ -122,6 +126,52 @@ def test_settings_of_the_split_that_mean_nothing_are_named(
     data = decathlon(tmp_path, [f"case_{i}.nii.gz" for i in range(5)])
     with pytest.raises(ValueError, match=re.escape(words)):
         labelled_datalist(data, "test", **settings)
+
+
+def test_weights_remember_what_trained_those_that_they_began_with(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_parts({"training": ["a", "b"], "validation": ["c", "d"]}, tmp_path)
+    write_hashed_parts(tmp_path / "model.pt", tmp_path)
+    own = [[{"case": name} for name in names] for names in (["c", "e"], ["b", "f"])]
+    parts = names_of_parts(*own, tmp_path / "model.pt")
+    write_parts(parts, tmp_path)
+    found = read_parts(tmp_path / "model.pt", "abcdef")
+    assert found == {"training": {*"abce"}, "validation": {*"df"}}
+    assert "1 of the 2 cases that validate trained the weights that this begins with" in caplog.text
+    (tmp_path / "split.json").write_text("{}")
+    with pytest.raises(SystemExit, match="cannot start from the weights: .*does not say which cases"):
+        names_of_parts(*own, tmp_path / "model.pt")
+
+
+def test_cases_of_equal_file_names_are_told_apart_and_a_corrected_mask_from_the_former(
+    tmp_path: Path,
+) -> None:
+    items = []
+    for patient in ("p1", "p2"):
+        (tmp_path / patient).mkdir()
+        for name in ("t1.nii", "seg.nii"):
+            (tmp_path / patient / name).write_bytes(b"0123")
+        image, label = (str(tmp_path / patient / name) for name in ("t1.nii", "seg.nii"))
+        items.append({"image": image, "label": label, "case": patient})
+    assert signature(items[:1]) != signature(items[1:])
+    before = contents(items)
+    (tmp_path / "p2" / "seg.nii").write_bytes(b"3210")
+    assert [now == then for now, then in zip(contents(items), before, strict=True)] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("value", [0.25, -1.0])
+def test_a_mask_that_was_resampled_like_an_image_is_no_mask_of_numbered_objects(value: float) -> None:
+    mask = MetaTensor(torch.tensor([[[0.0, 3.0], [value, 1.0]]]), meta={"filename_or_obj": "m.nii"})
+    with pytest.raises(RefusedError, match=f"m.nii: the mask holds {value:g}, expected whole numbers from 0"):
+        MapLabelsd("label", 2, {"above": 0})({"label": mask})
+    soft = MapLabelsd("label", 2, {"above": 0.5})({"label": mask})["label"]
+    assert soft.tolist() == [[[0, 1], [0, 1]]]
 
 
 def test_settings_that_mean_nothing_are_named() -> None:

@@ -4,7 +4,6 @@ from .gallery import DrawCases
 from .merge import merge_summaries
 from .metrics import FIGURES, open_metrics
 from .predictions import SavePredictions, place_cases
-from .start import open_labels
 from .summary import WriteSummary
 
 __all__ = [
@@ -13,7 +12,6 @@ __all__ = [
     "SavePredictions",
     "WriteSummary",
     "merge_summaries",
-    "open_labels",
     "open_metrics",
     "place_cases",
 ]

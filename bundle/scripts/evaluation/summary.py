@@ -16,6 +16,7 @@ from scipy.stats import bootstrap
 from ..plain_exit import plain_exit
 from ..replacing import replacing
 from ..results import Label
+from ..results.lock import keep, let_go
 from .metrics import FIGURES
 
 FILE = "summary.json"
@@ -26,7 +27,7 @@ RESAMPLES = 2000
 
 
 class WriteSummary:
-    """Ignite handler: writes ``summary.json`` and prints its means. Attach it to every process.
+    """Ignite handler: writes ``summary.json`` and prints its means, alone in its folder. Attach it to every process.
 
     Args:
         output_dir: made if it does not exist.
@@ -44,10 +45,22 @@ class WriteSummary:
 
     def attach(self, engine: Engine) -> None:
         """Attach behind the metrics."""
+        engine.add_event_handler(Events.STARTED, self._take)
         engine.add_event_handler(Events.ITERATION_STARTED(once=1), self._forget_earlier)  # a case was read
         engine.add_event_handler(Events.EPOCH_STARTED, lambda: self._files.clear())
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._note_files)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+        engine.add_event_handler(Events.COMPLETED, self._let_go)
+
+    @plain_exit("cannot evaluate")
+    def _take(self) -> None:
+        """Keep the folder from other evaluations, whose predictions have the same names."""
+        if idist.get_rank() == 0:
+            keep(self.output_dir)
+
+    def _let_go(self) -> None:
+        if idist.get_rank() == 0:
+            let_go(self.output_dir)
 
     @plain_exit("cannot evaluate")
     def _forget_earlier(self) -> None:
@@ -79,7 +92,7 @@ def forget_earlier(output_dir: Path) -> None:
     file, predictions = output_dir / FILE, output_dir.resolve() / "predictions"
     if not file.is_file():
         return
-    named = [Path(case["prediction_file"]) for case in read_summary(file)["metric_per_case"]]
+    named = [Path(case["prediction_file"]).resolve() for case in read_summary(file)["metric_per_case"]]
     tables = [f"{metric}_{kind}.csv" for metric in FIGURES for kind in ("raw", "summary")]
     for name in ("metrics.csv", *tables, *PICTURES):
         (output_dir / name).unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from .evaluator import CaseEvaluator, SaveResults
 from .intensity import at_once, by_slice
 from .layout import LayOut
 from .slicewise import SlicewiseInferer
-from .start import may_store, open_input, open_manifest, open_network, provenance
+from .start import may_store, open_input, open_labels, open_manifest, open_network, provenance
 
 __all__ = [
     "CaseEvaluator",
@@ -25,6 +25,7 @@ __all__ = [
     "may_store",
     "open_engine",
     "open_input",
+    "open_labels",
     "open_manifest",
     "open_network",
     "provenance",

@@ -268,6 +268,7 @@ class Cohort(IterableDataset):
             SystemExit: with status 1, if a case of this run is not done, or there was none.
         """
         with plain_exit("cannot write the report"), self.manifest.turn():
+            self.manifest.note_renamed(self.seen)
             self._report(self.manifest.ranks)
         status = [row["status"] for row in self.manifest.rows if row["case_id"] in self.seen]
         counts = ", ".join(f"{status.count(name)} {name}" for name in ("done", "refused", "failed"))

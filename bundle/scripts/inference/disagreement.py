@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys as Keys
@@ -31,7 +31,17 @@ class Disagreement:
 
     def attach(self, engine: Engine) -> None:
         """Attach before the evaluator's postprocessing."""
+        engine.add_event_handler(Events.STARTED, self._look)
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self)
+
+    def _look(self, engine: Any) -> None:
+        """Refuse a run whose every case would have one pass, before its first one."""
+        members = engine.network.members if isinstance(engine.network, Ensemble) else [engine.network]
+        if len(members) == len(engine.inferer.flips) == len(engine.inferer.planes) == 1:
+            raise SystemExit(
+                "cannot compare passes: there is one alone; leave out --uncertainty, or give several weights, "
+                '--flips "[[0]]" or more --planes'
+            )
 
     def __call__(self, engine: Any) -> None:
         """Compare the passes of the case at hand.

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from ignite.engine import Engine, Events
 
 from ..plain_exit import plain_exit
-from ..results import Label, Manifest, write_bids
+from ..results import Label, Manifest, is_our_bids, write_bids
 
 LAYOUTS = ("cases", "bids")
 
 
 class LayOut:
     """Ignite handler: when the run is over, its output folder also becomes a BIDS derivative, if that is asked for.
+
+    What an earlier run made one stays one, or its masks would not be those of the case folders any more.
 
     Args:
         layout: ``"cases"``, a folder a case alone, or ``"bids"``, see :func:`scripts.results.write_bids`.
@@ -29,7 +31,7 @@ class LayOut:
 
     def attach(self, engine: Engine) -> None:
         """Attach to the evaluator."""
-        if self.layout == "bids":
+        if self.layout == "bids" or is_our_bids(self.manifest.output_dir):
             engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self) -> None:

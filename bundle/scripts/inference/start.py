@@ -12,7 +12,7 @@ from ..cores import started_together
 from ..networks import Ensemble, load_weights
 from ..networks.weights_file import paths_of
 from ..plain_exit import plain_exit
-from ..results import Manifest
+from ..results import Label, Manifest, label_table
 from ..study import Archive, Found, find_cases, is_address, limits_of
 
 
@@ -40,6 +40,22 @@ def open_input(
             split_pages=split_pages,
             channel_files=channel_files,
         )
+
+
+@plain_exit("cannot use the labels")
+def open_labels(labels: Sequence[Mapping[str, Any]], out_channels: int) -> tuple[Label, ...]:
+    """The label table, one label for each class above the background; of a network of one channel, its one label.
+
+    Raises:
+        SystemExit: it is malformed, or its values are not those of the network's classes.
+    """
+    table = label_table(labels)
+    if [label.value for label in table] != list(range(1, max(out_channels, 2))):
+        raise ValueError(
+            f"out_channels is {out_channels}, but the labels have the values {[label.value for label in table]}; "
+            "name each class from 1 once in the task's labels"
+        )
+    return table
 
 
 def may_store(store: bool, dataset_dir: str | Path, seg: str, deidentify: bool) -> bool:
@@ -77,7 +93,10 @@ def provenance(
 
 
 def open_manifest(
-    output_dir: str | Path, provenance: Mapping[str, str], dataset_dir: str | Path = ""
+    output_dir: str | Path,
+    provenance: Mapping[str, str],
+    dataset_dir: str | Path = "",
+    reading: Sequence[Any] = (),
 ) -> Manifest:
     """Take hold of an output folder for a run, alone or with the other processes that a launcher started.
 
@@ -85,6 +104,7 @@ def open_manifest(
         output_dir: made if it does not exist.
         provenance: see :func:`provenance`.
         dataset_dir: the run's input, the same words for all of its processes.
+        reading: what else decides which cases there are and when one is done, the same for all of them.
 
     Raises:
         SystemExit: another run holds the folder, it cannot be written, or it is the input folder.
@@ -95,8 +115,8 @@ def open_manifest(
                 f"{str(output_dir)!r} is the input folder, too, where masks would be taken for images: give another one "
                 "for the results"
             )
-        common = (str(dataset_dir), provenance.get("model_sha256"), provenance.get("settings_sha256"))
-        run = hashlib.sha256(repr(common).encode()).hexdigest()[:16] if started_together() else ""
+        common = (str(dataset_dir), *(provenance.get(name) for name in ("model_sha256", "settings_sha256")))
+        run = hashlib.sha256(repr((common, reading)).encode()).hexdigest()[:16] if started_together() else ""
         return Manifest(str(output_dir), provenance, run)
 
 

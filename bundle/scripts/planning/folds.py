@@ -1,14 +1,13 @@
 """How the cases are cut into parts."""
 
-import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from ..training.datalist import split
+from ..training.datalist import group_of, split
 from .choices import Choice
 
-# sub-01_ses-02_T1w (BIDS), patient026_frame12, patient026_ED
-PATIENT = r"^(sub-[^_]+(?=_)|.*\d(?=[_-][A-Za-z]*[_-]?\d*$))"
+# sub-01_ses-02_T1w (BIDS); patient026_frame12, up to the first number; OAS1_0004_MR1, up to the second
+PATIENTS = (r"^(sub-[^_]+(?=_))", *(rf"^((?:\D*\d+){{{number}}})(?=[_-])" for number in (1, 2, 3)))
 FEWEST_PATIENTS = 5
 FOLDS = 5
 
@@ -20,20 +19,8 @@ def folds(cases: Sequence[str], labelled: Collection[str]) -> tuple[dict[str, Ch
         cases: names.
         labelled: those of cases whose mask is not empty; some must validate.
     """
-    matches = [re.search(PATIENT, case) for case in cases]
-    patients = [match[1] if match else case for match, case in zip(matches, cases, strict=True)]
+    group, patients = _patients(cases)
     count = Counter(patients)
-    grouped = FEWEST_PATIENTS <= len(count) < len(cases)
-    name, _ = count.most_common(1)[0]
-    case = cases[patients.index(name)]
-    if grouped:
-        group = Choice(PATIENT, f"{case!r} and others of {name!r} stay in one part: {len(count)} patients")
-    else:
-        words = "each case stands alone, by its name"
-        if 1 < len(count) < len(cases):
-            words += f"; IF {case!r} and others of {name!r} are of one patient, what tests is not new"
-        group = Choice(None, words)
-        patients, count = list(cases), Counter(cases)
     names = list(dict.fromkeys(patients))
     number = max(2, min(FOLDS, len(names) - 1))
     held = {name for case, name in zip(cases, patients, strict=True) if case in labelled}
@@ -49,3 +36,19 @@ def folds(cases: Sequence[str], labelled: Collection[str]) -> tuple[dict[str, Ch
         "folds": Choice(number, words),
         "fold": Choice(fold, "that validates; others with --fold"),
     }, {case for case, name in zip(cases, patients, strict=True) if name in parts["training"]}
+
+
+def _patients(cases: Sequence[str]) -> tuple[Choice, list[str]]:
+    """The pattern of the patients' names, and whose each case is: of the shortest names that leave enough to cut."""
+    alike = ""
+    for pattern in PATIENTS:
+        patients = [group_of(case, pattern) for case in cases]
+        count = Counter(patients)
+        name, _ = count.most_common(1)[0]
+        case = cases[patients.index(name)]
+        if FEWEST_PATIENTS <= len(count) < len(cases):
+            words = f"{case!r} and others of {name!r} stay in one part: {len(count)} patients"
+            return Choice(pattern, words + alike), patients
+        if 1 < len(count) < len(cases) and not alike:
+            alike = f"; IF {case!r} and others of {name!r} are of one patient, what tests is not new"
+    return Choice(None, f"each case stands alone, by its name{alike}"), list(cases)

@@ -1,7 +1,7 @@
 """What goes out: NIfTI, DICOM SEG and SR, measurements, preview, report and the manifest."""
 
 from .agreement import expected_dice
-from .bids import write_bids
+from .bids import is_our_bids, write_bids
 from .labels import Code, Label, label_table
 from .lock import LockedError
 from .manifest import Manifest, read_manifest, read_measurements
@@ -27,6 +27,7 @@ __all__ = [
     "ResultsWriter",
     "expected_dice",
     "explained",
+    "is_our_bids",
     "label_table",
     "measure",
     "preview",

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -43,7 +43,8 @@ def write_bids(output_dir: Path | str, labels: Sequence[Label]) -> list[Path]:
     folder = Path(output_dir)
     _refuse_foreign(folder)
     rows = read_manifest(folder)
-    places = _places([row for row in rows if row["status"] == "done" and row["kind"] != "picture"])
+    done = [row for row in rows if row["status"] == "done" and row["kind"] != "picture"]
+    places = _places(done, {row["case_id"].casefold() for row in rows})
     wanted = {folder / place: row for row, place in places}
     try:
         for target, row in wanted.items():
@@ -59,28 +60,30 @@ def write_bids(output_dir: Path | str, labels: Sequence[Label]) -> list[Path]:
     return sorted(wanted)
 
 
+def is_our_bids(output_dir: Path | str) -> bool:
+    """Whether an earlier run made a folder a BIDS derivative dataset."""
+    try:
+        described = (Path(output_dir) / "dataset_description.json").read_text(encoding="utf-8")
+        return any(maker["Name"] == "MCANet" for maker in json.loads(described)["GeneratedBy"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def _refuse_foreign(folder: Path) -> None:
     """A dataset of someone else's making is not described anew."""
-    described = folder / "dataset_description.json"
-    try:
-        makers = json.loads(described.read_text(encoding="utf-8"))["GeneratedBy"]
-        ours = any(maker["Name"] == "MCANet" for maker in makers)
-    except FileNotFoundError:
-        ours = not (folder / "dseg.tsv").exists()
-    except (ValueError, KeyError, TypeError):
-        ours = False
-    if not ours:
+    there = any((folder / name).exists() for name in ("dataset_description.json", "dseg.tsv"))
+    if there and not is_our_bids(folder):
         raise ValueError(
             "the output folder is another BIDS dataset: choose another one, or leave out --layout bids"
         )
 
 
-def _places(rows: Sequence[Row]) -> list[tuple[Row, PurePosixPath]]:
-    """Where the mask of each case goes, all different."""
+def _places(rows: Sequence[Row], case_ids: Collection[str]) -> list[tuple[Row, PurePosixPath]]:
+    """Where the mask of each case goes, all different, and in no folder of a case, done or not."""
     raw = [_RAW.fullmatch(PurePosixPath(row["input"]).name.split(".nii")[0]) for row in rows]
     places = [
         _place(subject, *(name.groups()[1:] if name else ("", "")))
-        for subject, name in zip(_subjects(rows, raw), raw, strict=True)
+        for subject, name in zip(_subjects(rows, raw, case_ids), raw, strict=True)
     ]
     count = Counter(str(place).casefold() for place in places)
     return [
@@ -89,9 +92,10 @@ def _places(rows: Sequence[Row]) -> list[tuple[Row, PurePosixPath]]:
     ]
 
 
-def _subjects(rows: Sequence[Row], raw: Sequence[re.Match[str] | None]) -> list[str]:
+def _subjects(
+    rows: Sequence[Row], raw: Sequence[re.Match[str] | None], case_ids: Collection[str]
+) -> list[str]:
     """The subject that each input's BIDS name says, or one of its own, which no other case has."""
-    case_ids = {row["case_id"].casefold() for row in rows}
     subjects = [
         name[1] if name else re.sub("[^A-Za-z0-9]", "", row["case_id"])
         for row, name in zip(rows, raw, strict=True)

@@ -78,6 +78,24 @@ class FolderLock:
 
 
 _held: "weakref.WeakSet[FolderLock]" = weakref.WeakSet()
+_kept: dict[Path, FolderLock] = {}
+
+
+def keep(folder: Path) -> None:
+    """Hold a folder, made if it does not exist, until :func:`let_go` or the end of this process; once is enough.
+
+    Raises:
+        LockedError: another process holds it.
+        OSError: it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if folder.resolve() not in _kept:
+        _kept[folder.resolve()] = FolderLock(folder)
+
+
+def let_go(folder: Path) -> None:
+    """Let a folder go that this process keeps."""
+    _kept.pop(folder.resolve()).close()
 
 
 def _let_go_in_child() -> None:

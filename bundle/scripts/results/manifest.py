@@ -5,7 +5,7 @@ import io
 import json
 import platform
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta, timezone
 from importlib import metadata
@@ -41,6 +41,7 @@ COLUMNS = (
 )
 MEASUREMENT_COLUMNS = ("case_id", *MEASURED)
 STATUSES = ("done", "refused", "failed")
+_MEND = "take out what is damaged, whose cases are then done anew, or choose another output folder"
 _RISKY = frozenset("=+-@\t\r'")
 
 Row = dict[str, str]
@@ -238,6 +239,25 @@ class Manifest:
         self._replace(row)
         return dict(row)
 
+    def note_renamed(self, case_ids: Collection[str]) -> None:
+        """Say in earlier rows that a file has another case id now, for another of its name has come; with the turn only.
+
+        Args:
+            case_ids: of the run at hand.
+        """
+        now = {
+            row["input"]: case_id for case_id in case_ids if (row := self._rows[case_id])["kind"] != "dicom"
+        }
+        before = [
+            row for case_id, row in self._rows.items() if case_id not in case_ids and row["input"] in now
+        ]
+        for row in before:
+            note = f"an earlier run's result: an input of this name is the case {now[row['input']]} now"
+            if note not in row["warnings"]:
+                row["warnings"] = " | ".join(filter(None, (row["warnings"], note)))
+        if before:
+            self._save(("manifest.csv",))
+
     def _replace(self, row: Row) -> None:
         with self.turn():
             case_id = row["case_id"]
@@ -333,7 +353,10 @@ def _read(path: Path, columns: Sequence[str]) -> list[Row]:
         return []
     except UnicodeDecodeError:
         raise ValueError(f"{path.name} in the output folder is no text: move it away") from None
-    header, *lines = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
+    try:
+        header, *lines = list(csv.reader(io.StringIO(text, newline=""), strict=True)) or [[]]
+    except csv.Error as error:
+        raise ValueError(f"{path.name} in the output folder is damaged ({error}): {_MEND}") from None
     missing = [name for name in columns[:9] if name not in header]
     if missing:
         raise ValueError(
@@ -341,10 +364,11 @@ def _read(path: Path, columns: Sequence[str]) -> list[Row]:
             "move it away or choose another output folder"
         )
     absent = dict.fromkeys(columns, "")
-    return [
-        {name: row[name] for name in columns}
-        for row in (absent | dict(zip(header, map(_unguarded, line), strict=False)) for line in lines if line)
-    ]
+    rows = [absent | dict(zip(header, map(_unguarded, line), strict=False)) for line in lines if line]
+    for line, row in zip(filter(None, lines), rows, strict=True):
+        if len(line) != len(header) or row.get("status", STATUSES[0]) not in STATUSES:
+            raise ValueError(f"{path.name} in the output folder is damaged (row of {line[0]!r}): {_MEND}")
+    return [{name: row[name] for name in columns} for row in rows]
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:

@@ -1,5 +1,6 @@
 """The processes of one run on an output folder: which case each of them holds, and what they have finished."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -73,9 +74,14 @@ class Ranks:
         Args:
             name: that was claimed.
             case_ids: the cases that it turned out to hold.
+
+        Raises:
+            OSError: the disk is full.
         """
-        os.lseek(self._file, 0, os.SEEK_END)
-        os.write(self._file, f"{' '.join((name, *case_ids))}\n".encode())
+        line, end = f"{' '.join((name, *case_ids))}\n".encode(), os.lseek(self._file, 0, os.SEEK_END)
+        if os.write(self._file, line) < len(line):  # the disk is full; half a line would join the next one
+            os.ftruncate(self._file, end)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def entered(self) -> dict[str, list[str]]:
         """What any rank of this run has finished, the latest last, and the cases that each claim held."""

@@ -2,9 +2,10 @@
 
 from ..cores import loader_processes
 from ..described import described
+from ..study.privacy import digest
 from .autocast import AutocastInferer
 from .checkpoints import Checkpoints, SaveBest, SaveLast, save_unvalidated
-from .datalist import labelled_datalist, signature, sizes
+from .datalist import contents, labelled_datalist, signature
 from .draws import SeedDraws, WholeBatches
 from .finite import OnlyFinite
 from .history import History, KeepLoss, RunProgress
@@ -36,7 +37,9 @@ __all__ = [
     "WholeBatches",
     "check_batch",
     "check_settings",
+    "contents",
     "described",
+    "digest",
     "labelled_datalist",
     "loader_processes",
     "names_of_parts",
@@ -48,5 +51,4 @@ __all__ = [
     "read_layout",
     "save_unvalidated",
     "signature",
-    "sizes",
 ]

@@ -5,29 +5,29 @@ import logging
 import math
 import os
 import re
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+import torch.distributed as dist
 from ignite.engine import Engine, Events
 
 from ..networks import hand_on_license
 from ..networks.weights_file import load_whole
 from ..plain_exit import plain_exit
 from ..replacing import replacing
-from ..results.lock import FolderLock
+from ..results.lock import keep, let_go
+from ..verify import file_digest
 from .parts import Parts, read_parts, write_parts
 
 logger = logging.getLogger(__name__)
 
 LAST, BEFORE = "checkpoint.pt", "checkpoint_before.pt"
 BEST, FINAL = "model.pt", "last.pt"
-MENDED = "sizes"  # of the settings: differs where a file was replaced
 _HALF = re.compile(
     r"\.(history\.csv|curves\.png|report\.html|.+\.json|.+\.pt)(\.\d+)?\.tmp"
 )  # what a kill leaves
-_locks: dict[Path, FolderLock] = {}  # of this process's trainings
 
 
 class Stateful(Protocol):
@@ -42,7 +42,7 @@ class Checkpoints:
 
     Each epoch ends with ``checkpoint.pt``; the one before stays beside it, in case the last is damaged. When the
     training has ended, the last one says so: the same command then has nothing to do. A file that was broken may be
-    mended meanwhile: the setting ``sizes`` alone does not keep an interrupted training from going on.
+    mended meanwhile: an interrupted training goes on unless most files are others.
 
     Args:
         output_dir: where they lie.
@@ -53,6 +53,7 @@ class Checkpoints:
         save: False where another process saves.
         ckpt_dir: where the best weights lie, without which the training does not go on; None does not look, nor
             keep it from others.
+        files: of each file that trains or validates, what differs once it is replaced, see :func:`contents`.
     """
 
     def __init__(
@@ -64,13 +65,15 @@ class Checkpoints:
         resume: bool = True,
         save: bool = True,
         ckpt_dir: str | Path | None = None,
+        files: Sequence[str] = (),
     ) -> None:
         self.best = None if ckpt_dir is None else Path(ckpt_dir) / BEST
         self.folder, self.parts, self.evaluator = Path(output_dir), parts, evaluator
         self.places = {Path(folder).resolve() for folder in (output_dir, ckpt_dir) if folder is not None}
+        self.files = [*files]
         self.settings = {name: repr(value) for name, value in settings.items()}
         self.resume, self.save = resume, save
-        self.last_is_whole = False
+        self.last_is_whole = self.goes_on = False
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer, and take hold of both folders.
@@ -89,9 +92,7 @@ class Checkpoints:
     def _take(self) -> None:
         """Keep the folders from other processes, and remove what a killed one left half written."""
         for place in sorted(self.places):
-            place.mkdir(parents=True, exist_ok=True)
-            if place not in _locks:
-                _locks[place] = FolderLock(place)
+            keep(place)
             for file in place.glob(".*.tmp"):
                 if _HALF.fullmatch(file.name):
                     file.unlink()
@@ -101,7 +102,9 @@ class Checkpoints:
         return {name: part.state_dict() for name, part in self.parts.items()} | {
             "progress": {"epoch": state.epoch, "iteration": state.iteration},
             "best": {name: best[name] for name in ("best_metric", "best_metric_epoch")},
+            "best_sha256": self._best_sha256(),
             "settings": self.settings,
+            "files": self.files,
             "ended": False,
         }
 
@@ -109,32 +112,41 @@ class Checkpoints:
         if self.last_is_whole:  # a damaged one takes no whole one's place
             os.replace(self.folder / LAST, self.folder / BEFORE)
         save_whole(self._content(engine), self.folder / LAST)
-        self.last_is_whole = True
+        if not self.goes_on:  # an earlier training's
+            (self.folder / BEFORE).unlink(missing_ok=True)
+        self.last_is_whole = self.goes_on = True
 
     def _load(self, engine: Engine) -> None:
         content = self._last_whole()
+        _agree(content and content["progress"])
         if content is None:
             return
-        ended, changed = content["ended"], self._changed(content["settings"])
-        another = self._changed(content["settings"], but=MENDED)
-        if ended and changed:
+        ended, another = content["ended"], self._changed(content["settings"])
+        others = 0 if another else self._replaced(content["files"])
+        mended = (
+            f"{others} of {len(self.files)} files are not those that it was trained with" if others else ""
+        )
+        if ended and (another or mended):
             logger.warning(
-                "another training has ended in %s (%s): its weights are replaced", self.folder, changed
+                "another training has ended in %s (%s): its weights are replaced",
+                self.folder,
+                another or mended,
             )
             return
-        if another:
+        if another or 2 * others > len(self.files):
             raise SystemExit(
-                f"cannot go on: the interrupted training in {self.folder} was another one ({another}): "
+                f"cannot go on: the interrupted training in {self.folder} was another one ({another or mended}): "
                 "run it as it was, name another folder, or start anew with --resume false"
             )
-        self._look_for_best(content["best"]["best_metric_epoch"])
         for name, part in self.parts.items():
             part.load_state_dict(content[name])
             # stopped early, it may have been killed before its end
             ended |= getattr(part, "counter", 0) >= getattr(part, "patience", math.inf)
-        for state, values in ((engine.state, content["progress"]), (self.evaluator.state, content["best"])):
+        best = content["best"] if self._has_best(content, ended) else {}
+        for state, values in ((engine.state, content["progress"]), (self.evaluator.state, best)):
             for name, value in values.items():
                 setattr(state, name, value)
+        self.goes_on = True
         if ended:
             engine.terminate()
             logger.warning(
@@ -144,13 +156,25 @@ class Checkpoints:
             )
         else:
             logger.warning("goes on after epoch %d, from %s", engine.state.epoch, self.folder)
-            if changed:
-                logger.warning("files of another size than before are taken for mended ones")
+            if mended:
+                logger.warning("%s: taken for mended ones", mended)
 
-    def _look_for_best(self, epoch: int) -> None:
-        """Refuse to go on without the best weights: no other file holds them, and a worse epoch replaces none."""
+    def _best_sha256(self) -> str:
+        """Of the best weights; empty where there are none, or nobody looks."""
+        return file_digest(self.best) if self.best is not None and self.best.is_file() else ""
+
+    def _has_best(self, content: Mapping[str, Any], ended: bool) -> bool:
+        """Whether the best weights are those that the checkpoint tells of.
+
+        No other file holds them, and a worse epoch replaces none. A kill between a validation and its checkpoint
+        leaves newer ones, which the same validation then makes again.
+
+        Raises:
+            SystemExit: they are missing or damaged, or others after the training's end.
+        """
+        epoch = content["best"]["best_metric_epoch"]
         if self.best is None or epoch < 1:
-            return
+            return True
         try:
             load_whole(self.best)
         except (OSError, ValueError):
@@ -158,6 +182,23 @@ class Checkpoints:
                 f"cannot go on: {self.best} is missing or damaged, and no other file holds the best weights (of epoch "
                 f"{epoch}): put it back, or start anew with --resume false"
             ) from None
+        known = self._best_sha256() == content["best_sha256"]
+        if ended and not known:
+            raise SystemExit(
+                f"cannot go on: {self.best} is not what this training ended with (the weights of epoch {epoch}): put "
+                "it back, or start anew with --resume false"
+            )
+        if not known:
+            logger.warning(
+                "%s is not that of epoch %d, but of a later one or of another training: the next validation replaces it",
+                self.best,
+                epoch,
+            )
+        return known
+
+    def _replaced(self, saved: Sequence[str]) -> int:
+        """How many files are not those that a training of as many had."""
+        return sum(now != before for now, before in zip(self.files, saved, strict=True))
 
     def _last_whole(self) -> Mapping[str, Any] | None:
         """The newest checkpoint that can be read; None: there is none.
@@ -169,7 +210,15 @@ class Checkpoints:
         for file in files:
             try:
                 content = dict(load_whole(file))
-                lacking = {*self.parts, "progress", "best", "settings", "ended"} - content.keys()
+                lacking = {
+                    *self.parts,
+                    "progress",
+                    "best",
+                    "best_sha256",
+                    "settings",
+                    "files",
+                    "ended",
+                } - content.keys()
                 if not lacking:
                     self.last_is_whole = file.name == LAST
                     return content
@@ -184,19 +233,37 @@ class Checkpoints:
             )
         return None
 
-    def _changed(self, saved: Mapping[str, str], but: str = "") -> str:
-        """In words, the settings that are not those of another training; one may be left out."""
+    def _changed(self, saved: Mapping[str, str]) -> str:
+        """In words, the settings that are not those of another training."""
         return "; ".join(
             f"{name} was {saved.get(name)}, is {value}"
             for name, value in self.settings.items()
-            if saved.get(name) != value and name != but
+            if saved.get(name) != value
         )
 
     def _finish(self, engine: Engine) -> None:
         save_whole(self._content(engine) | {"ended": True}, self.folder / LAST)
         (self.folder / BEFORE).unlink(missing_ok=True)
         for place in self.places:
-            _locks.pop(place).close()
+            let_go(place)
+
+
+def _agree(progress: Mapping[str, int] | None) -> None:
+    """Look whether every process of a training found the same checkpoint, or none.
+
+    Raises:
+        SystemExit: they did not, for the folder is not one and the same.
+    """
+    if not dist.is_initialized():
+        return
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, progress)
+    if any(other != found[0] for other in found):
+        epochs = ", ".join("nothing" if one is None else f"epoch {one['epoch']}" for one in found)
+        raise SystemExit(
+            f"cannot go on: the processes, by rank, found {epochs} in the output folder: it must be one folder that "
+            "all machines share"
+        )
 
 
 class SaveBest:

@@ -4,11 +4,12 @@ import hashlib
 import logging
 import random
 import re
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..study import Case
+from ..verify import file_digest
 from .layouts import Pair, read_layout
 from .parts import read_parts
 
@@ -130,32 +131,37 @@ def _cuts_of_weights(
         )
     new = [name for name in names if name not in known and (tested is None or name in tested)]
     logger.info(
-        "the parts are those of the weights: %d train, %d validate, %d test",
+        "the parts are those of the weights, by the cases' names: %d train, %d validate, %d test",
         *map(len, (cuts["training"], cuts["validation"], new)),
     )
     return {**cuts, "test": new}
 
 
 def signature(items: Sequence[Mapping[Hashable, Any]]) -> str:
-    """Words that differ where the cases do: how many, and a hash of their files' names."""
-    return f"{len(items)} cases ({_hash(file.name for file in _files(items))})"
+    """Words that differ where the cases do: how many, and a hash of their names and their files' names."""
+    names = [
+        f"{item.get('case', '')}/{file.name}" for item in items for file in (*_images(item), _mask(item))
+    ]
+    return f"{len(items)} cases ({hashlib.sha256(chr(10).join(names).encode()).hexdigest()[:12]})"
 
 
-def sizes(items: Sequence[Mapping[Hashable, Any]]) -> str:
-    """A hash of the sizes of the cases' files, which differs where some were replaced."""
-    return _hash(str(file.stat().st_size) for file in _files(items))
-
-
-def _files(items: Sequence[Mapping[Hashable, Any]]) -> Iterator[Path]:
-    """Image and mask of every case."""
+def contents(items: Sequence[Mapping[Hashable, Any]]) -> list[str]:
+    """Of each file of the cases, what differs once it is replaced: an image's size, a hash of a mask."""
+    found = []
     for item in items:
-        image = item["image"]
-        yield from image.files if isinstance(image, Case) else [Path(image)]
-        yield Path(item["label"])
+        found += [str(file.stat().st_size) for file in _images(item)]
+        found.append(file_digest(_mask(item))[:12])
+    return found
 
 
-def _hash(words: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]
+def _images(item: Mapping[Hashable, Any]) -> Sequence[Path]:
+    """The files of a case's image."""
+    image = item["image"]
+    return image.files if isinstance(image, Case) else [Path(image)]
+
+
+def _mask(item: Mapping[Hashable, Any]) -> Path:
+    return Path(item["label"])
 
 
 def group_of(case: str, case_groups: str | None) -> str:

@@ -21,7 +21,7 @@ class MapLabelsd(MapTransform):
             that was saved in colour.
         num_classes: with the background.
         label_map: class of each value, ``{"0": 0, "255": 1}``; ``{"above": 127}`` puts everything above into
-            class 1; None: the values are the classes.
+            class 1, of whole numbers (of any with ``{"above": 0.5}``); None: the values are the classes.
     """
 
     def __init__(
@@ -51,9 +51,10 @@ class MapLabelsd(MapTransform):
         return result
 
     def _classes(self, mask: Any) -> torch.Tensor:
-        if self.threshold is not None:
-            return (mask > self.threshold).to(torch.int16)
         plain = mask.as_tensor()
+        if self.threshold is not None:
+            self._refuse_resampled(plain, mask.meta["filename_or_obj"])
+            return (mask > self.threshold).to(torch.int16)
         classes, known = torch.zeros_like(plain), torch.zeros_like(plain, dtype=torch.bool)
         for value, label in self.table.items():
             there = plain == value
@@ -70,6 +71,15 @@ class MapLabelsd(MapTransform):
                 f"are declared (labels in dataset.json, label_map in a task{advice})"
             )
         return MetaTensor(classes, meta=mask.meta)
+
+    def _refuse_resampled(self, plain: torch.Tensor, name: str) -> None:
+        """Above a whole number lie whole numbers: what lies between was resampled as if it were intensities."""
+        strange = plain[(plain < 0) | (plain != plain.round())]
+        if isinstance(self.threshold, int) and len(strange):
+            raise RefusedError(
+                f"{name}: the mask holds {strange[0]:g}, expected whole numbers from 0; resample masks with nearest "
+                f"neighbours, or give label_map as {{'above': {self.threshold}.0}} where such values are meant"
+            )
 
 
 def one_channel(mask: Any) -> Any:

@@ -2,24 +2,53 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..networks.weights_file import beside, paths_of
+from ..plain_exit import plain_exit
 from ..replacing import replacing
+
+logger = logging.getLogger("mcanet")
 
 FILE = "split.json"
 HASHED = "sha256:"
 Parts = Mapping[str, Sequence[str]]
 
 
+@plain_exit("cannot start from the weights")
 def names_of_parts(
-    training: Sequence[Mapping[Hashable, Any]], validation: Sequence[Mapping[Hashable, Any]]
+    training: Sequence[Mapping[Hashable, Any]],
+    validation: Sequence[Mapping[Hashable, Any]],
+    init_path: str | Path | None = None,
 ) -> dict[str, list[str]]:
-    """The names of cases as :func:`labelled_datalist` lists them; others' have none."""
-    parts = {"training": training, "validation": validation}
-    return {part: [item["case"] for item in items if "case" in item] for part, items in parts.items()}
+    """The names of the cases that weights will have seen, also by what they began with.
+
+    Args:
+        training: cases as :func:`labelled_datalist` lists them; others have no names.
+        validation: the same.
+        init_path: weights that the training begins with; None is none.
+
+    Raises:
+        SystemExit: their ``split.json`` is damaged.
+    """
+    own = {
+        part: [item["case"] for item in items if "case" in item]
+        for part, items in (("training", training), ("validation", validation))
+    }
+    before = read_parts([] if init_path is None else init_path, [*own["training"], *own["validation"]])
+    if known := before["training"] & set(own["validation"]):
+        logger.warning(
+            "%d of the %d cases that validate trained the weights that this begins with: the Dice of validations "
+            "is not that of new cases",
+            len(known),
+            len(own["validation"]),
+        )
+    trained = dict.fromkeys([*own["training"], *sorted(before["training"])])
+    chosen = dict.fromkeys([*own["validation"], *sorted(before["validation"])])
+    return {"training": [*trained], "validation": [case for case in chosen if case not in trained]}
 
 
 def write_parts(parts: Parts, ckpt_dir: Path) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def write_report(folder: Path, rows: Sequence[Mapping[str, Any]], facts: Mapping
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    validated = [row for row in rows if row["val_mean_dice"] is not None]
+    validated = [row for row in rows if not math.isnan(row["val_mean_dice"] or math.nan)]
     page = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         curves=base64.b64encode(curves).decode(),
         best=max(validated, key=lambda row: row["val_mean_dice"], default=None),
