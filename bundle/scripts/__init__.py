@@ -15,11 +15,11 @@ def flag(value: bool | str | None) -> bool | None:
     """A setting that is on or off; the command line gives ``true``, ``false`` and ``null`` as texts.
 
     Raises:
-        SystemExit: the text is none of these.
+        SystemExit: the text, or the number, is none of these.
     """
-    named = {"true": True, "false": False, "null": None, "none": None}
-    if not isinstance(value, str):
+    named = {"true": True, "false": False, "null": None, "none": None, "1": True, "0": False}
+    if not isinstance(value, str | int | float):
         return value
-    if value.lower() not in named:
+    if (word := str(value).lower()) not in named:
         raise SystemExit(f"expected true or false, got {value!r}")
-    return named[value.lower()]
+    return named[word]

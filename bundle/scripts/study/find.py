@@ -58,9 +58,11 @@ def find_cases(
 
     Raises:
         RefusedError: ``root`` is missing or holds nothing that could be read.
-        ValueError: the selection is malformed.
+        ValueError: the selection is malformed, or no image has so few files.
     """
     root = Path(root)
+    if channel_files < 1:
+        raise ValueError(f"channel_files must be at least 1, got {channel_files!r}")
     if not root.exists():
         raise RefusedError(f"the input {root.name!r} does not exist; give a file or a folder")
     found = search(root, series, limits, split_pages, channel_files)
