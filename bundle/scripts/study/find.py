@@ -57,9 +57,11 @@ def find_cases(
         channel_files: NIfTI files or pictures that are one image, a channel each: ``…_0000``, ``…_0001``.
 
     Raises:
-        RefusedError: ``root`` is missing or holds nothing that could be read.
+        RefusedError: ``root`` is empty, missing, or holds nothing that could be read.
         ValueError: the selection is malformed.
     """
+    if root == "":  # Path would take it for the working directory
+        raise RefusedError("the input is an empty path; give a file or a folder")
     root = Path(root)
     if not root.exists():
         raise RefusedError(f"the input {root.name!r} does not exist; give a file or a folder")
