@@ -102,6 +102,18 @@ def test_an_unfit_image_is_answered_by_the_reason(volumes: Client, tmp_path: Pat
     assert "the task expects 3" in answer.json()["detail"]
 
 
+def test_only_images_of_the_studies_have_ids(volumes: Client, app: Path, tmp_path: Path) -> None:
+    made.volumes(app.parent / "case_1", 1)  # in the server's working directory
+    mask = answered(volumes, "case_1", tmp_path)
+    np.testing.assert_allclose(mask.affine, made.volume(1).affine, atol=1e-5)
+    for unknown in ("nowhere", "volumes"):
+        answer = volumes.infer("hippocampus", unknown, "image", expect=404)
+        assert f"no image '{unknown}'" in answer.json()["detail"]
+    answer = volumes.save_label("nowhere", tmp_path / "answer.nii.gz", *HIPPOCAMPUS, expect=404)
+    assert "no image 'nowhere'" in answer.json()["detail"]
+    volumes.call("HEAD", "datastore/image", 404, params={"image": "nowhere"})
+
+
 def test_active_learning_and_the_epistemic_score(volumes: Client) -> None:
     assert volumes.call("POST", "activelearning/first", json={}).json()["id"] == "case_0"
     assert volumes.run("scoring/hippocampus")["status"] == "DONE"

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from fastapi import HTTPException
 from mcanet.scripts.results import write_image
 from mcanet.scripts.study import LoadStudyd
 from monailabel.datastore.dicom import DICOMWebDatastore
@@ -26,6 +27,17 @@ class FolderStore(LocalDatastore):
     def __init__(self, *args: Any, tables: Tables, **kwargs: Any) -> None:
         self.tables = tables
         super().__init__(*args, **kwargs)
+
+    def get_image_uri(self, image_id: str) -> str:
+        """The file of an image.
+
+        Raises:
+            HTTPException: there is no such image.
+        """
+        uri = super().get_image_uri(image_id)
+        if not uri:
+            raise unknown(image_id)
+        return str(uri)
 
     @answered()
     def save_label(
@@ -127,6 +139,11 @@ class PacsStore(DICOMWebDatastore):
             dicom_web_download_series(None, series_id, str(partial), self._client, self._fetch_by_frame)
             os.replace(partial, folder)
         return folder
+
+
+def unknown(image_id: str) -> HTTPException:
+    """What is answered where the studies hold no such image."""
+    return HTTPException(404, detail=f"no image {image_id!r} in the studies: reload the list of images")
 
 
 def by_table(file: str, image: str, info: dict[str, Any], tables: Tables) -> tuple[str, Path]:
