@@ -140,6 +140,12 @@ def test_training_from_segs_that_another_server_stored(
                 np.asarray(label.dataobj), masks[Path(pair["image"]).name.removesuffix(".nii.gz")]
             )
             np.testing.assert_allclose(label.affine, nibabel.load(pair["image"]).affine, atol=1e-4)
+        newer = np.ones(mask.shape)
+        client.save_label(series, save(newer, mask, tmp_path / "newer.nii.gz"), *NAMES)
+        pairs = other.call("GET", "datastore/", params={"output": "train"}).json()
+        assert len(pairs) == len(masks)
+        label = nibabel.load(next(pair["label"] for pair in pairs if series in pair["label"]))
+        assert np.array_equal(np.asarray(label.dataobj), newer)
         before = other.call("GET", "model/info/hippocampus").json()["checksum"]
         task = other.run("train/hippocampus", max_epochs=1, val_split=0)
         assert task["status"] == "DONE", task["details"]

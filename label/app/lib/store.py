@@ -15,7 +15,17 @@ from monailabel.datastore.utils.dicom import dicom_web_download_series, dicom_we
 from monailabel.interfaces.datastore import DefaultLabelTag
 
 from .answer import answered
-from .segments import Tables, read_dicom, read_mask, task_of, temporary, to_values, write_dicom, write_mask
+from .segments import (
+    Tables,
+    read_dicom,
+    read_mask,
+    task_of,
+    temporary,
+    to_values,
+    write_dicom,
+    write_mask,
+    written_at,
+)
 
 logger = logging.getLogger("mcanet")
 FINAL = DefaultLabelTag.FINAL
@@ -79,22 +89,28 @@ class PacsStore(DICOMWebDatastore):
         return str(nifti)
 
     def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
-        """A final label read from the server's SEG; an empty text for the SEG of another software's labels."""
+        """The final label of an image, read from a SEG on the server that is newer than what is kept.
+
+        An empty text stands for the SEG of another software's labels.
+        """
+        kept = str(LocalDatastore.get_label_uri(self, image_id or label_id, label_tag))
         if label_tag != FINAL or not image_id:
-            return str(LocalDatastore.get_label_uri(self, label_id, label_tag))
-        kept = LocalDatastore.get_label_uri(self, image_id, FINAL)
-        if kept and os.path.exists(kept):
-            return str(kept)
-        folder = self._series(label_id, self._datastore.label_path(FINAL))
+            return kept
+        known = self.get_label_info(image_id, FINAL) if os.path.exists(kept) else {}
+        if known.get("SeriesInstanceUID") == label_id:
+            return kept
+        seg = next(self._series(label_id, self._datastore.label_path(FINAL)).iterdir())
+        written = written_at(seg)
+        if known and known.get("written", "") >= written:
+            return kept
         try:
-            task, mask = read_dicom(next(folder.iterdir()), self._folder(image_id), self.tables)
+            task, mask = read_dicom(seg, self._folder(image_id), self.tables)
         except (ValueError, RuntimeError) as error:
             logger.warning("SEG series %s is left out: %s", label_id, error)
             return ""
         file = write_mask(mask)
-        LocalDatastore.save_label(
-            self, image_id, str(file), FINAL, {**self._dicom_info(label_id), "task": task}
-        )
+        info = {**self._dicom_info(label_id), "task": task, "written": written}
+        LocalDatastore.save_label(self, image_id, str(file), FINAL, info)
         discard(file)
         return str(LocalDatastore.get_label_uri(self, image_id, FINAL))
 
@@ -116,6 +132,7 @@ class PacsStore(DICOMWebDatastore):
         info = {**label_info, "task": task}
         if label_tag == FINAL:
             seg = Path(write_dicom(file, self._folder(image_id), self.tables[task]))
+            info["written"] = written_at(seg)
             info["SeriesInstanceUID"] = dicom_web_upload_dcm(seg, self._client)
             discard(seg)
         saved = LocalDatastore.save_label(self, image_id, str(file), label_tag, info)
