@@ -77,11 +77,12 @@ class PacsStore(DICOMWebDatastore):
         """The series as NIfTI.
 
         Raises:
+            HTTPException: the server has no such series.
             ValueError: the series is unfit, and why.
         """
         folder = self._series(image_id, self._datastore.image_path())
         nifti = Path(self._datastore.image_path()).resolve() / f"{image_id}.nii.gz"
-        if not nifti.exists():
+        if not nifti.exists() or nifti.stat().st_mtime < folder.stat().st_mtime:
             file = temporary(".nii.gz")
             write_image(LoadStudyd("image")({"image": folder})["image"], file)
             LocalDatastore.add_image(self, image_id, str(file), self._dicom_info(image_id))
@@ -148,14 +149,27 @@ class PacsStore(DICOMWebDatastore):
         return Path(self._datastore.image_path()).resolve() / image_id
 
     def _series(self, series_id: str, parent: str) -> Path:
-        """The folder of a series, fetched whole or not at all."""
+        """The folder of a series as the server holds it now, fetched whole or not at all."""
+        study, instances = self._instances(series_id)
         folder = Path(parent).resolve() / series_id
-        if not folder.exists():
+        if {file.stem for file in folder.glob("*.dcm")} != instances:
             partial = folder.with_name(f".{series_id}.{os.getpid()}.part")
             shutil.rmtree(partial, ignore_errors=True)
-            dicom_web_download_series(None, series_id, str(partial), self._client, self._fetch_by_frame)
+            dicom_web_download_series(study, series_id, str(partial), self._client, self._fetch_by_frame)
+            shutil.rmtree(folder, ignore_errors=True)
             os.replace(partial, folder)
         return folder
+
+    def _instances(self, series_id: str) -> tuple[str, set[str]]:
+        """The study and the instances of a series, by their UIDs on the server."""
+        series = self._client.search_for_series(search_filters={"SeriesInstanceUID": series_id})
+        studies = [
+            found["0020000D"]["Value"][0] for found in series if found["0020000E"]["Value"] == [series_id]
+        ]
+        if not studies:
+            raise unknown(series_id)
+        instances = self._client.search_for_instances(studies[0], series_id, get_remaining=True)
+        return studies[0], {instance["00080018"]["Value"][0] for instance in instances}
 
 
 def unknown(image_id: str) -> HTTPException:
