@@ -1,5 +1,7 @@
 """MONAI Label on a folder of volumes and on one of pictures: every call of 3D Slicer and OHIF."""
 
+import re
+import shutil
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -152,8 +154,12 @@ def test_training_from_saved_labels_gives_other_weights(volumes: Client, app: Pa
         volumes.save_label(f"case_{seed}", tmp_path / "answer.nii.gz", *HIPPOCAMPUS)
     before = volumes.call("GET", "model/info/hippocampus").json()["checksum"]
     first = volumes.infer("hippocampus", "case_2", "image", device="cpu").content
+    shutil.copy(tmp_path / "answer.nii.gz", app.parent / "volumes/labels/final/case_2.nii.gz")
+    task = volumes.run("train/discs", max_epochs=1)
+    assert any("no image is labelled for 'discs'" in line and "by hand" in line for line in task["details"])
     task = volumes.run("train/hippocampus", max_epochs=2, val_split=0.5, run_id="")
     assert task["status"] == "DONE", task["details"]
+    assert "case_2 is left out: it is of no task" in (app / "logs" / "app.log").read_text()
     after = volumes.call("GET", "model/info/hippocampus").json()["checksum"]
     second = volumes.infer("hippocampus", "case_2", "image", device="cpu").content
     assert after != before
@@ -182,6 +188,22 @@ def test_wrong_weights_are_answered_by_an_error(volumes: Client, tmp_path: Path)
     assert any("cannot start from the weights" in line for line in task["details"])
     volumes.call("PUT", "model/hippocampus", files={"file": ("model.pt", right)})
     volumes.infer("hippocampus", "case_0", "json")
+
+
+def test_labels_by_hand_are_of_the_only_task(app: Path, tmp_path: Path) -> None:
+    alone, studies = tmp_path / "app", made.volumes(tmp_path / "studies", 3)
+    shutil.copytree(app, alone, ignore=shutil.ignore_patterns("discs"))
+    final = studies / "labels" / "final"
+    final.mkdir(parents=True)
+    for seed, value in enumerate((1, 2, 7)):
+        image = made.volume(seed)
+        labels = value * (np.asarray(image.dataobj) > np.median(image.dataobj)).astype(np.uint8)
+        nibabel.save(nibabel.Nifti1Image(labels, image.affine), final / f"case_{seed}.nii.gz")
+    with label_server(alone, studies) as client:
+        task = client.run("train/hippocampus", max_epochs=1, val_split=0)
+    assert task["status"] == "DONE", task["details"]
+    log = (alone / "logs" / "app.log").read_text()
+    assert re.findall(r"final label of (\w+) is left out.*(\[7\])", log) == [("case_2", "[7]")]
 
 
 def test_pictures_come_back_as_lossless_masks_of_their_size(pictures: Client, tmp_path: Path) -> None:

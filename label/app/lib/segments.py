@@ -53,6 +53,17 @@ def to_values(mask: np.ndarray, names: Sequence[str], table: Sequence[Label]) ->
     return lookup[mask]
 
 
+def check_values(mask: MetaTensor, table: Sequence[Label]) -> None:
+    """Compare a mask with a task's table.
+
+    Raises:
+        ValueError: it holds a value that the table lacks.
+    """
+    unknown = sorted(set(np.unique(mask).tolist()) - {0, *(label.value for label in table)})
+    if unknown:
+        raise ValueError(f"the mask holds the values {unknown}, which are of none of the task's labels")
+
+
 def read_mask(file: str | Path, image: str | Path) -> MetaTensor:
     """A mask (1, X, Y, Z) or (1, X, Y), uint8, on the grid of its image.
 

@@ -17,6 +17,7 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 from .answer import answered
 from .segments import (
     Tables,
+    check_values,
     read_dicom,
     read_mask,
     task_of,
@@ -199,16 +200,31 @@ def by_table(file: str, image: str, info: dict[str, Any], tables: Tables) -> tup
 
 
 def labelled(store: FolderStore | PacsStore, task: str) -> list[dict[str, str]]:
-    """The images whose final label is of a task, and those labels."""
-    only = next(iter(store.tables)) if len(store.tables) == 1 else None  # of a label that came with no task
-    return [
-        {
-            "image": LocalDatastore.get_image_uri(store, image_id),
-            "label": LocalDatastore.get_label_uri(store, image_id, FINAL),
-        }
-        for image_id in LocalDatastore.get_labeled_images(store)
-        if store.get_label_info(image_id, FINAL).get("task", only) == task
-    ]
+    """The images whose final label is of a task, and those labels; one of no task is left out with a warning."""
+    found = []
+    for image_id in LocalDatastore.get_labeled_images(store):
+        image = LocalDatastore.get_image_uri(store, image_id)
+        label = LocalDatastore.get_label_uri(store, image_id, FINAL)
+        try:
+            if kept_task(store.get_label_info(image_id, FINAL), label, image, store.tables) == task:
+                found.append({"image": image, "label": label})
+        except ValueError as error:
+            logger.warning("the final label of %s is left out: %s", image_id, error)
+    return found
+
+
+def kept_task(info: dict[str, Any], label: str, image: str, tables: Tables) -> str:
+    """The task that a label was kept with; of one that came without, the only task if it has those values.
+
+    Raises:
+        ValueError: it is of no task.
+    """
+    task = info.get("task", next(iter(tables)) if len(tables) == 1 else None)
+    if task not in tables:
+        raise ValueError(f"it is of {task or 'no task'}, expected {sorted(tables)}; save it again in the viewer")
+    if "task" not in info:
+        check_values(read_mask(label, image), tables[task])
+    return str(task)
 
 
 def discard(file: Path) -> None:
