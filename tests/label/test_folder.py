@@ -116,6 +116,21 @@ def test_only_images_of_the_studies_have_ids(volumes: Client, app: Path, tmp_pat
     volumes.call("HEAD", "datastore/image", 404, params={"image": "nowhere"})
 
 
+def test_masks_have_eight_bits_in_a_format_that_holds_them(
+    volumes: Client, app: Path, tmp_path: Path
+) -> None:
+    asked = {"result_extension": ".nii.gz", "result_dtype": "float32"}
+    mask = nifti(volumes.infer("hippocampus", "case_0", "image", **asked).content, tmp_path)
+    assert mask.get_data_dtype() == np.uint8
+    for wrong in (".png", "nii.gz", ".foo"):
+        answer = volumes.infer("hippocampus", "case_0", "image", expect=500, result_extension=wrong)
+        assert f"'{wrong}'" in answer.json()["detail"]
+        assert ".nrrd" in answer.json()["detail"]
+    folder = made.volumes(tmp_path / "series.1", 1)
+    of_folder = nifti(volumes.infer("hippocampus", str(folder), "image", device="cpu").content, tmp_path)
+    assert np.array_equal(np.asarray(of_folder.dataobj), np.asarray(mask.dataobj))
+
+
 def test_active_learning_and_the_epistemic_score(volumes: Client) -> None:
     assert volumes.call("POST", "activelearning/first", json={}).json()["id"] == "case_0"
     assert volumes.run("scoring/hippocampus")["status"] == "DONE"

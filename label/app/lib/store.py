@@ -221,7 +221,9 @@ def kept_task(info: dict[str, Any], label: str, image: str, tables: Tables) -> s
     """
     task = info.get("task", next(iter(tables)) if len(tables) == 1 else None)
     if task not in tables:
-        raise ValueError(f"it is of {task or 'no task'}, expected {sorted(tables)}; save it again in the viewer")
+        raise ValueError(
+            f"it is of {task or 'no task'}, expected {sorted(tables)}; save it again in the viewer"
+        )
     if "task" not in info:
         check_values(read_mask(label, image), tables[task])
     return str(task)
