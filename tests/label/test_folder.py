@@ -131,6 +131,28 @@ def test_masks_have_eight_bits_in_a_format_that_holds_them(
     assert np.array_equal(np.asarray(of_folder.dataobj), np.asarray(mask.dataobj))
 
 
+def test_names_lead_to_no_other_folder(volumes: Client, app: Path, tmp_path: Path) -> None:
+    answered(volumes, "case_0", tmp_path)
+    files = {"file": ("up.nii.gz", (tmp_path / "answer.nii.gz").read_bytes())}
+    before = sorted(app.parent.rglob("*.nii.gz"))
+    answer = volumes.call("PUT", "datastore/", 500, params={"image": "../up"}, files=files)
+    assert "another name" in answer.json()["detail"]
+    for tag in ("../../evil", ".."):
+        answer = volumes.save_label("case_0", tmp_path / "answer.nii.gz", *HIPPOCAMPUS, tag=tag, expect=500)
+        assert "another name" in answer.json()["detail"]
+    assert sorted(app.parent.rglob("*.nii.gz")) == before
+
+
+def test_labels_of_a_model_are_of_its_table(volumes: Client, tmp_path: Path) -> None:
+    answered(volumes, "case_0", tmp_path)
+    mask = nibabel.load(tmp_path / "answer.nii.gz")
+    values = np.array([0, 1, 3], np.uint8)[np.asarray(mask.dataobj)]
+    nibabel.save(nibabel.Nifti1Image(values, mask.affine), tmp_path / "three.nii.gz")
+    for model, reason in (("hippocampus", "[3]"), ("unknown", "spleen")):
+        answer = volumes.save_label("case_0", tmp_path / "three.nii.gz", "spleen", model=model, expect=500)
+        assert reason in answer.json()["detail"]
+
+
 def test_active_learning_and_the_epistemic_score(volumes: Client) -> None:
     assert volumes.call("POST", "activelearning/first", json={}).json()["id"] == "case_0"
     assert volumes.run("scoring/hippocampus")["status"] == "DONE"

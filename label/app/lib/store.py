@@ -51,14 +51,25 @@ class FolderStore(LocalDatastore):
         return str(uri)
 
     @answered()
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Keep an image.
+
+        Raises:
+            ValueError: its id leads to another folder.
+        """
+        check_name(image_id)
+        return str(super().add_image(image_id, image_filename, image_info))
+
+    @answered()
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
     ) -> str:
         """Keep a label with its task; see :func:`by_table`.
 
         Raises:
-            ValueError: its names are of no task.
+            ValueError: its names are of no task, or its tag leads to another folder.
         """
+        check_name(label_tag)
         task, file = by_table(label_filename, self.get_image_uri(image_id), label_info, self.tables)
         saved = super().save_label(image_id, str(file), label_tag, {**label_info, "task": task})
         discard(file)
@@ -117,6 +128,16 @@ class PacsStore(DICOMWebDatastore):
         return str(LocalDatastore.get_label_uri(self, image_id, FINAL))
 
     @answered()
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Keep an image in the cache.
+
+        Raises:
+            ValueError: its id leads to another folder.
+        """
+        check_name(image_id)
+        return str(super().add_image(image_id, image_filename, image_info))
+
+    @answered()
     def save_label(
         self,
         image_id: str,
@@ -128,8 +149,9 @@ class PacsStore(DICOMWebDatastore):
         """Keep a label with its task, and send a final one to the server as DICOM SEG; see :func:`by_table`.
 
         Raises:
-            ValueError: its names are of no task.
+            ValueError: its names are of no task, or its tag leads to another folder.
         """
+        check_name(label_tag)
         task, file = by_table(label_filename, self.get_image_uri(image_id), label_info, self.tables)
         info = {**label_info, "task": task}
         if label_tag == FINAL:
@@ -178,24 +200,36 @@ def unknown(image_id: str) -> HTTPException:
     return HTTPException(404, detail=f"no image {image_id!r} in the studies: reload the list of images")
 
 
+def check_name(name: str) -> None:
+    """See that an id or a tag names a file or folder right where it belongs.
+
+    Raises:
+        ValueError: it leads elsewhere, or is hidden.
+    """
+    if name.startswith(".") or "/" in name or "\\" in name:
+        raise ValueError(f"{name!r} starts with a dot or leads to another folder: give another name")
+
+
 def by_table(file: str, image: str, info: dict[str, Any], tables: Tables) -> tuple[str, Path]:
     """The task of a label, and a temporary copy with the values of the task's table.
 
     Args:
-        file: the label; of an inference (``info`` holds "model") with the table's values already, of a viewer
+        file: the label; of an inference (``info["model"]`` is a task) with the table's values already, of a viewer
             with the places of its segments in ``info["label_info"]``, from 1, as 3D Slicer exports them.
         image: that it belongs to.
         info: what came with it.
         tables: by task.
 
     Raises:
-        ValueError: names are of no task, a value has no name, or the grids differ.
+        ValueError: names are of no task, a value has no name or is not of the task, or the grids differ.
     """
     names = [segment["name"] for segment in info.get("label_info") or []]
-    task = info["model"] if "model" in info else task_of(names, tables)
+    inferred = info.get("model") in tables
+    task = info["model"] if inferred else task_of(names, tables)
     mask = read_mask(file, image)
-    if names and "model" not in info:
+    if names and not inferred:
         mask.copy_(mask.new_tensor(to_values(mask.numpy(), names, tables[task])))
+    check_values(mask, tables[task])
     return task, write_mask(mask)
 
 
