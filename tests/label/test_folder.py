@@ -236,11 +236,14 @@ def test_labels_by_hand_are_of_the_only_task(app: Path, tmp_path: Path) -> None:
         image = made.volume(seed)
         labels = value * (np.asarray(image.dataobj) > np.median(image.dataobj)).astype(np.uint8)
         nibabel.save(nibabel.Nifti1Image(labels, image.affine), final / f"case_{seed}.nii.gz")
+    shutil.copy(studies / "case_0.nii.gz", studies / "twin.nii.gz")
+    Image.fromarray(made.discs(0)[0]).save(studies / "twin.png")
     with label_server(alone, studies) as client:
         task = client.run("train/hippocampus", max_epochs=1, val_split=0)
     assert task["status"] == "DONE", task["details"]
     log = (alone / "logs" / "app.log").read_text()
     assert re.findall(r"final label of (\w+) is left out.*(\[7\])", log) == [("case_2", "[7]")]
+    assert "of ['twin.nii.gz', 'twin.png'] only one is served" in log
 
 
 def test_pictures_come_back_as_lossless_masks_of_their_size(pictures: Client, tmp_path: Path) -> None:

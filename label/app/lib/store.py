@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,16 @@ class FolderStore(LocalDatastore):
     def __init__(self, *args: Any, tables: Tables, **kwargs: Any) -> None:
         self.tables = tables
         super().__init__(*args, **kwargs)
+        self._warn_of_twins()
+
+    def _warn_of_twins(self) -> None:
+        """Name the files that share an id, of which Label takes one."""
+        by_id = defaultdict(list)
+        for file in self._list_files(self._datastore.image_path(), self._extensions):
+            by_id[self._to_id(file)[0]].append(file)
+        for files in by_id.values():
+            if len(files) > 1:
+                logger.warning("of %s only one is served: rename the others", sorted(files))
 
     def get_image_uri(self, image_id: str) -> str:
         """The file of an image.
