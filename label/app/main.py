@@ -1,6 +1,7 @@
 """A MONAI Label app that serves every bundle of MCANet in its folder ``model``."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from lib.train import Train
 from mcanet.scripts.results import Label, label_table
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
-from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.tasks.activelearning.epistemic import Epistemic
 from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
@@ -85,8 +86,23 @@ class App(MONAILabelApp):
     def _download_dcmqi_tools(self) -> None:
         return
 
+    @answered()
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
-        result = super().infer(request, datastore)
+        """Run one case: the store's image of an id, or an absolute path, as uploads and sessions have.
+
+        Raises:
+            HTTPException: there is no such image, or it is unfit.
+        """
+        store = datastore or self.datastore()
+        image = request["image"]
+        by_id = isinstance(image, str) and not os.path.isabs(image)
+        # Label would take an id for a path of the working directory first
+        path = store.get_image_uri(image) if by_id else image
+        result = super().infer({**request, "image": path}, store)
+        if by_id and request.get("save_label"):  # which Label does not do of a path
+            tag = request.get("label_tag", DefaultLabelTag.ORIGINAL)
+            info = {"model": request["model"], "params": result["params"]}
+            result["label"] = store.save_label(image, result["file"], tag, info)
         self.latest = (result["file"], request["model"])
         return result
 

@@ -43,15 +43,17 @@ class Client:
         form = {"params": json.dumps(sent)}
         return self.call("POST", f"infer/{model}", expect, params=query, data=form, files=files)
 
-    def save_label(self, image: str, file: Path, *names: str, expect: int = 200) -> requests.Response:
-        """Save a final label whose segments have these names, in the order of their values from 1."""
+    def save_label(
+        self, image: str, file: Path, *names: str, expect: int = 200, tag: str = "final", **params: Any
+    ) -> requests.Response:
+        """Save a label whose segments have these names, in the order of their values from 1."""
         segments = [{"name": name, "idx": index} for index, name in enumerate(names, 1)]
         return self.call(
             "PUT",
             "datastore/label",
             expect,
-            params={"image": image, "tag": "final"},
-            data={"params": json.dumps({"label_info": segments})},
+            params={"image": image, "tag": tag},
+            data={"params": json.dumps({"label_info": segments, **params})},
             files={"label": (file.name, file.read_bytes())},
         )
 

@@ -1,5 +1,7 @@
 """MONAI Label on a folder of volumes and on one of pictures: every call of 3D Slicer and OHIF."""
 
+import re
+import shutil
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -102,6 +104,55 @@ def test_an_unfit_image_is_answered_by_the_reason(volumes: Client, tmp_path: Pat
     assert "the task expects 3" in answer.json()["detail"]
 
 
+def test_only_images_of_the_studies_have_ids(volumes: Client, app: Path, tmp_path: Path) -> None:
+    made.volumes(app.parent / "case_1", 1)  # in the server's working directory
+    mask = answered(volumes, "case_1", tmp_path)
+    np.testing.assert_allclose(mask.affine, made.volume(1).affine, atol=1e-5)
+    for unknown in ("nowhere", "volumes"):
+        answer = volumes.infer("hippocampus", unknown, "image", expect=404)
+        assert f"no image '{unknown}'" in answer.json()["detail"]
+    answer = volumes.save_label("nowhere", tmp_path / "answer.nii.gz", *HIPPOCAMPUS, expect=404)
+    assert "no image 'nowhere'" in answer.json()["detail"]
+    volumes.call("HEAD", "datastore/image", 404, params={"image": "nowhere"})
+
+
+def test_masks_have_eight_bits_in_a_format_that_holds_them(
+    volumes: Client, app: Path, tmp_path: Path
+) -> None:
+    asked = {"result_extension": ".nii.gz", "result_dtype": "float32"}
+    mask = nifti(volumes.infer("hippocampus", "case_0", "image", **asked).content, tmp_path)
+    assert mask.get_data_dtype() == np.uint8
+    for wrong in (".png", "nii.gz", ".foo"):
+        answer = volumes.infer("hippocampus", "case_0", "image", expect=500, result_extension=wrong)
+        assert f"'{wrong}'" in answer.json()["detail"]
+        assert ".nrrd" in answer.json()["detail"]
+    folder = made.volumes(tmp_path / "series.1", 1)
+    of_folder = nifti(volumes.infer("hippocampus", str(folder), "image", device="cpu").content, tmp_path)
+    assert np.array_equal(np.asarray(of_folder.dataobj), np.asarray(mask.dataobj))
+
+
+def test_names_lead_to_no_other_folder(volumes: Client, app: Path, tmp_path: Path) -> None:
+    answered(volumes, "case_0", tmp_path)
+    files = {"file": ("up.nii.gz", (tmp_path / "answer.nii.gz").read_bytes())}
+    before = sorted(app.parent.rglob("*.nii.gz"))
+    answer = volumes.call("PUT", "datastore/", 500, params={"image": "../up"}, files=files)
+    assert "another name" in answer.json()["detail"]
+    for tag in ("../../evil", ".."):
+        answer = volumes.save_label("case_0", tmp_path / "answer.nii.gz", *HIPPOCAMPUS, tag=tag, expect=500)
+        assert "another name" in answer.json()["detail"]
+    assert sorted(app.parent.rglob("*.nii.gz")) == before
+
+
+def test_labels_of_a_model_are_of_its_table(volumes: Client, tmp_path: Path) -> None:
+    answered(volumes, "case_0", tmp_path)
+    mask = nibabel.load(tmp_path / "answer.nii.gz")
+    values = np.array([0, 1, 3], np.uint8)[np.asarray(mask.dataobj)]
+    nibabel.save(nibabel.Nifti1Image(values, mask.affine), tmp_path / "three.nii.gz")
+    for model, reason in (("hippocampus", "[3]"), ("unknown", "spleen")):
+        answer = volumes.save_label("case_0", tmp_path / "three.nii.gz", "spleen", model=model, expect=500)
+        assert reason in answer.json()["detail"]
+
+
 def test_active_learning_and_the_epistemic_score(volumes: Client) -> None:
     assert volumes.call("POST", "activelearning/first", json={}).json()["id"] == "case_0"
     assert volumes.run("scoring/hippocampus")["status"] == "DONE"
@@ -140,8 +191,12 @@ def test_training_from_saved_labels_gives_other_weights(volumes: Client, app: Pa
         volumes.save_label(f"case_{seed}", tmp_path / "answer.nii.gz", *HIPPOCAMPUS)
     before = volumes.call("GET", "model/info/hippocampus").json()["checksum"]
     first = volumes.infer("hippocampus", "case_2", "image", device="cpu").content
+    shutil.copy(tmp_path / "answer.nii.gz", app.parent / "volumes/labels/final/case_2.nii.gz")
+    task = volumes.run("train/discs", max_epochs=1)
+    assert any("no image is labelled for 'discs'" in line and "by hand" in line for line in task["details"])
     task = volumes.run("train/hippocampus", max_epochs=2, val_split=0.5, run_id="")
     assert task["status"] == "DONE", task["details"]
+    assert "case_2 is left out: it is of no task" in (app / "logs" / "app.log").read_text()
     after = volumes.call("GET", "model/info/hippocampus").json()["checksum"]
     second = volumes.infer("hippocampus", "case_2", "image", device="cpu").content
     assert after != before
@@ -170,6 +225,25 @@ def test_wrong_weights_are_answered_by_an_error(volumes: Client, tmp_path: Path)
     assert any("cannot start from the weights" in line for line in task["details"])
     volumes.call("PUT", "model/hippocampus", files={"file": ("model.pt", right)})
     volumes.infer("hippocampus", "case_0", "json")
+
+
+def test_labels_by_hand_are_of_the_only_task(app: Path, tmp_path: Path) -> None:
+    alone, studies = tmp_path / "app", made.volumes(tmp_path / "studies", 3)
+    shutil.copytree(app, alone, ignore=shutil.ignore_patterns("discs"))
+    final = studies / "labels" / "final"
+    final.mkdir(parents=True)
+    for seed, value in enumerate((1, 2, 7)):
+        image = made.volume(seed)
+        labels = value * (np.asarray(image.dataobj) > np.median(image.dataobj)).astype(np.uint8)
+        nibabel.save(nibabel.Nifti1Image(labels, image.affine), final / f"case_{seed}.nii.gz")
+    shutil.copy(studies / "case_0.nii.gz", studies / "twin.nii.gz")
+    Image.fromarray(made.discs(0)[0]).save(studies / "twin.png")
+    with label_server(alone, studies) as client:
+        task = client.run("train/hippocampus", max_epochs=1, val_split=0)
+    assert task["status"] == "DONE", task["details"]
+    log = (alone / "logs" / "app.log").read_text()
+    assert re.findall(r"final label of (\w+) is left out.*(\[7\])", log) == [("case_2", "[7]")]
+    assert "of ['twin.nii.gz', 'twin.png'] only one is served" in log
 
 
 def test_pictures_come_back_as_lossless_masks_of_their_size(pictures: Client, tmp_path: Path) -> None:

@@ -109,6 +109,20 @@ def test_a_session_stores_the_right_names_with_a_label_absent(
     assert voxels_by_name(stored_segs(server)[one]) == only_two
 
 
+def test_a_series_is_read_as_the_server_holds_it(client: Client, server: str, tmp_path: Path) -> None:
+    one = client.call("POST", "activelearning/first", json={}).json()["id"]
+    assert sorted(answered_mask(client, one, tmp_path).shape) == [36, 36, 50]
+    query = {"Level": "Instance", "Query": {"SeriesInstanceUID": one}, "Expand": True}
+    slices = requests.post(f"{server}/tools/find", json=query, timeout=60).json()
+    last = max(slices, key=lambda found: int(found["MainDicomTags"]["InstanceNumber"]))["ID"]
+    file = requests.get(f"{server}/instances/{last}/file", timeout=60).content
+    requests.delete(f"{server}/instances/{last}", timeout=60).raise_for_status()
+    assert sorted(answered_mask(client, one, tmp_path).shape) == [35, 36, 50]
+    requests.post(f"{server}/instances", data=file, timeout=60).raise_for_status()
+    assert sorted(answered_mask(client, one, tmp_path).shape) == [36, 36, 50]
+    assert "no image '1.2.3'" in client.infer("hippocampus", "1.2.3", "image", expect=404).json()["detail"]
+
+
 def test_a_mask_of_another_place_or_name_is_refused(client: Client, server: str, tmp_path: Path) -> None:
     one = client.call("POST", "activelearning/first", json={}).json()["id"]
     mask = answered_mask(client, one, tmp_path)
@@ -140,6 +154,12 @@ def test_training_from_segs_that_another_server_stored(
                 np.asarray(label.dataobj), masks[Path(pair["image"]).name.removesuffix(".nii.gz")]
             )
             np.testing.assert_allclose(label.affine, nibabel.load(pair["image"]).affine, atol=1e-4)
+        newer = np.ones(mask.shape)
+        client.save_label(series, save(newer, mask, tmp_path / "newer.nii.gz"), *NAMES)
+        pairs = other.call("GET", "datastore/", params={"output": "train"}).json()
+        assert len(pairs) == len(masks)
+        label = nibabel.load(next(pair["label"] for pair in pairs if series in pair["label"]))
+        assert np.array_equal(np.asarray(label.dataobj), newer)
         before = other.call("GET", "model/info/hippocampus").json()["checksum"]
         task = other.run("train/hippocampus", max_epochs=1, val_split=0)
         assert task["status"] == "DONE", task["details"]

@@ -11,6 +11,7 @@ import pytest
 from mcanet.scripts.study import (
     Case,
     Limits,
+    LoadStudyd,
     RefusedError,
     check,
     find_cases,
@@ -74,6 +75,15 @@ def test_everything_in_one_folder(tmp_path):
 def test_missing_root(tmp_path, name):
     with pytest.raises(RefusedError, match=r"'missing.*' does not exist"):
         find_cases(tmp_path / name)
+
+
+def test_an_empty_path_is_not_the_working_directory(tmp_path, monkeypatch):
+    write(tmp_path, classic())
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RefusedError, match="empty path"):
+        find_cases("")
+    with pytest.raises(RefusedError, match="empty path"):
+        LoadStudyd("image")({"image": ""})
 
 
 def test_nothing_to_read_says_what_was_looked_for(tmp_path):

@@ -13,10 +13,11 @@ from mcanet.scripts.results.nifti import as_labels
 from monai.data import MetaTensor
 from monai.transforms import AsDiscreted
 from monailabel.tasks.infer.bundle import BundleInferTask
-from monailabel.utils.others.generic import file_ext
 
 from .answer import answered
 
+VOLUMES = (".nii.gz", ".nii", ".nrrd", ".seg.nrrd", ".mha")
+PICTURES = (".png", ".tif", ".tiff")
 LOSSY = (".jpg", ".jpeg")
 LOCK = threading.RLock()  # Label imports a bundle's `scripts` anew for each part of a run, in several threads
 
@@ -66,15 +67,34 @@ class Infer(BundleInferTask):
             return super().post_transforms(data)
 
     def writer(self, data: dict[str, Any], extension: Any = None, dtype: Any = None) -> tuple[Any, Any]:
-        """Write eight bits, and never a lossy picture."""
+        """Write eight bits, whatever is asked for, and never a lossy picture."""
         pred = data["pred"]
         mask = as_labels(pred, pred.ndim - 1)
         data["pred"] = MetaTensor(torch.from_numpy(mask), affine=pred.affine)
-        wanted = data.get("result_extension") or file_ext(data["image_path"])
-        if mask.ndim == 2 and wanted.lower() in LOSSY:
-            wanted = ".png"
-        file, result = super().writer(data, extension or wanted, dtype or data.get("result_dtype") or "uint8")
+        suffix = suffix_of(mask.ndim, data["image_path"], extension or data.get("result_extension"))
+        file, result = super().writer(data, suffix, "uint8")
         return file, {**result, "present": np.unique(mask).tolist()}
+
+
+def suffix_of(dimensions: int, image: str, asked: str | None) -> str:
+    """What the name of a mask's file ends in.
+
+    Args:
+        dimensions: of the mask.
+        image: file or folder that was segmented; its format is taken where none is asked for, if it can hold a mask.
+        asked: by the client; a lossy format stands for PNG.
+
+    Raises:
+        ValueError: what is asked for cannot hold the mask.
+    """
+    known = VOLUMES if dimensions == 3 else (*PICTURES, *VOLUMES)
+    if not asked:
+        return next((suffix for suffix in known if image.lower().endswith(suffix)), known[0])
+    if dimensions == 2 and asked.lower() in LOSSY:
+        return ".png"
+    if asked.lower() not in known:
+        raise ValueError(f"result_extension is {asked!r}: set it to one of {', '.join(known)} in the viewer")
+    return asked
 
 
 class Votes(Infer):

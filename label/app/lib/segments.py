@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import SimpleITK
 from mcanet.scripts.results import Label, write_nifti, write_picture, write_seg
 from mcanet.scripts.results.nifti import affine_of, as_labels
@@ -50,6 +51,17 @@ def to_values(mask: np.ndarray, names: Sequence[str], table: Sequence[Label]) ->
     if mask.max() >= len(lookup):
         raise ValueError(f"the mask holds the value {mask.max()}, but only {len(names)} segments have names")
     return lookup[mask]
+
+
+def check_values(mask: MetaTensor, table: Sequence[Label]) -> None:
+    """Compare a mask with a task's table.
+
+    Raises:
+        ValueError: it holds a value that the table lacks.
+    """
+    unknown = sorted(set(np.unique(mask).tolist()) - {0, *(label.value for label in table)})
+    if unknown:
+        raise ValueError(f"the mask holds the values {unknown}, which are of none of the task's labels")
 
 
 def read_mask(file: str | Path, image: str | Path) -> MetaTensor:
@@ -103,6 +115,12 @@ def write_dicom(file: str | Path, series_dir: str | Path, table: Sequence[Label]
     path = temporary(".dcm")
     write_seg(read_mask(file, series_dir), single_case(series_dir, Limits()), table, path)
     return str(path)
+
+
+def written_at(file: str | Path) -> str:
+    """Date and time of a DICOM SEG's content; of two such texts, the later one is the greater."""
+    header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["ContentDate", "ContentTime"])
+    return f"{header.get('ContentDate', '')}{header.get('ContentTime', '')}"
 
 
 def read_dicom(file: str | Path, image: str | Path, tables: Tables) -> tuple[str, MetaTensor]:

@@ -28,7 +28,10 @@ class Train(BundleTrainTask):
     def _fetch_datalist(self, request: dict[str, Any], datastore: Any) -> list[dict[str, str]]:
         found: list[dict[str, str]] = datastore.labelled(request["model"])
         if not found:
-            raise SystemExit(f"no image is labelled for {request['model']!r}: save a label first")
+            raise SystemExit(
+                f"no image is labelled for {request['model']!r}: save a label in the viewer; one put into the "
+                "folder by hand is of no task"
+            )
         return found
 
     def _load_checkpoint(self, model_pytorch: str, pretrained: bool, train_handlers: list[Any]) -> None:
