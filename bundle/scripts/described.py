@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ _PASSED_OVER = ("sw_batch_size", "R")  # what changes speed alone, and the state
 def described(part: Any, _inside: tuple[int, ...] = ()) -> str:
     """What a transform or an inferer is made of: classes, functions, and the values that they hold, to any depth.
 
-    The same settings give the same text in every process, and others another.
+    The same settings give the same text in every process, and others another; what a function takes from its module's
+    globals is not followed.
     """
     if isinstance(part, str | bytes | int | float | complex | type(None)):
         return repr(part)
@@ -36,7 +37,8 @@ def described(part: Any, _inside: tuple[int, ...] = ()) -> str:
         return described([part.co_code, part.co_names, part.co_consts], inside)
     name = getattr(part, "__qualname__", "") or type(part).__qualname__  # of a function, else of its class
     if (held := _held(part)) is None:
-        return repr(part)
+        words = repr(part)
+        return name if " at 0x" in words else words  # an address is another one in every process
     return f"{name}({described(held, inside)})"
 
 
@@ -49,8 +51,11 @@ def _held(part: Any) -> Any:
     if isinstance(part, BuiltinFunctionType):
         return (part.__self__,)
     if isinstance(part, FunctionType):
-        around = [cell.cell_contents for cell in part.__closure__ or ()]
-        return part.__code__, part.__defaults__, part.__kwdefaults__, around, vars(part)
+        around = [cell.cell_contents for cell in part.__closure__ or () if cell != CellType()]
+        return part.__code__, part.__defaults__, part.__kwdefaults__, around
+    if isinstance(part, torch.nn.Module):  # its private parts are PyTorch's, and change with it
+        public = {key: value for key, value in vars(part).items() if not key.startswith("_")}
+        return public | dict(part.named_children()) | dict(part.named_buffers(recurse=False))
     if hasattr(part, "__dict__"):
         return {key: value for key, value in vars(part).items() if key not in _PASSED_OVER}
     return None

@@ -129,6 +129,15 @@ def test_tables_and_worst_cases(evaluated: tuple[Path, Path, float]) -> None:
     assert np.unique(rows * len(CASES) // sheet.shape[0]).tolist() == [0, 1, 2, 3]  # every case
 
 
+def test_no_cell_of_the_tables_is_a_formula_and_a_full_slice_has_an_outline(tmp_path: Path) -> None:
+    full = np.ones((40, 40, 4))
+    evaluate(dataset(tmp_path / "data", {"=1+1": (full, full), "b": (full, full)}, AFFINE), tmp_path / "out")
+    with (tmp_path / "out" / "mean_dice_raw.csv").open(newline="") as file:
+        assert [row[0] for row in csv.reader(file)][1:] == ["'=1+1", "b"]
+    sheet = np.asarray(Image.open(tmp_path / "out" / "worst.png").convert("RGB")).astype(int)[:-60]
+    assert (np.abs(sheet - [230, 80, 60]).sum(-1) < 60).any()
+
+
 def test_the_tolerance_is_mm(evaluated: tuple[Path, Path, float], tmp_path: Path) -> None:
     data, out, _ = evaluated
     assert of_case(summary(out), "right_2mm")["SurfaceDice"] < 1

@@ -3,6 +3,7 @@
 import csv
 import errno
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event
@@ -176,6 +177,11 @@ def test_a_case_that_another_of_its_name_renamed_leaves_a_row_that_says_so(
     (now,) = (name for name, row in found.items() if name != "x" and row["input"] == "a/x.nii.gz")
     assert found["x"]["warnings"].count(f"an input of this name is the case {now} now") == 1
     assert [row["status"] for row in found.values()] == ["done"] * 3
+    shutil.rmtree(source / "b")
+    run(source, tmp_path / "out").finish()
+    found = rows(tmp_path / "out")
+    assert found["x"]["warnings"] == ""
+    assert "an input of this name is the case x now" in found[now]["warnings"]
 
 
 def test_what_fitness_warns_of_stands_in_the_manifest(source: Path, tmp_path: Path) -> None:

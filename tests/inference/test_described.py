@@ -47,6 +47,20 @@ def test_functions_that_do_something_else_have_other_words(first: Any, second: A
     assert described(transforms[0]) == described(Lambdad("image", first))
 
 
+def test_what_has_no_words_of_its_own_does_not_end_a_run() -> None:
+    def outer() -> Callable[[], Any]:
+        def inner() -> Any:
+            return later
+
+        if outer is None:
+            later = 1
+        return inner
+
+    assert described(outer()).startswith("test_what")
+    generator = np.random.default_rng(0)
+    assert " at 0x" not in described(lambda x: generator.normal(x))
+
+
 def test_words_are_the_same_in_every_process() -> None:
     code = (
         "import math, torch, numpy; from functools import partial; from monai.transforms import Lambdad; "

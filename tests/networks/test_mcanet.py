@@ -1,5 +1,7 @@
 """The network: sizes, shapes, options, precision, and the ways to export it."""
 
+from typing import Any
+
 import pytest
 import torch
 from mcanet.scripts.networks import MCANet
@@ -10,6 +12,17 @@ from mcanet.scripts.networks.norm import ChannelLayerNorm
 def network() -> MCANet:
     torch.manual_seed(0)
     return MCANet(in_channels=3, out_channels=2).eval()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"in_channels": 4}, {"out_channels": 2}, {"variant": "small"}, {"num_heads": 4}, {"norm_bias": False},
+        {"decoder_size": 16}, {"drop_path": 0.5}, {"dropout": 0.2},
+    ],
+)  # fmt: skip
+def test_every_argument_shows(changed: dict[str, Any]) -> None:
+    assert repr(MCANet(**changed)) != repr(MCANet())
 
 
 @pytest.mark.parametrize(("variant", "millions"), [("tiny", 4.05), ("small", 14.00), ("base", 26.83)])

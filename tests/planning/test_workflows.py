@@ -178,7 +178,16 @@ def test_an_interrupted_training_does_not_go_on_with_other_data_or_settings(tmp_
             {"loss": {"_target_": "DiceLoss", "to_onehot_y": True, "softmax": True}},
             "loss was 'DiceCELoss .* is 'DiceLoss ",
         ),
-        ({"optimizer#eps": 1e-8}, "optimizer was "),
+        (
+            {
+                "optimizer": {
+                    "_target_": "torch.optim.SGD",
+                    "params": "$@network_def.parameters()",
+                    "lr": 0.002,
+                }
+            },
+            "optimizer was 'AdamW', is 'SGD'",
+        ),
         ({"label_map": {"0": 1, "255": 0}}, "label_map was"),
         (
             {"intensity": {"_target_": "ScaleIntensityd", "keys": "image"}},

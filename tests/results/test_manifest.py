@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcanet.scripts.results import Manifest, ResultsWriter, read_manifest, read_measurements
-from mcanet.scripts.results.manifest import COLUMNS, _guarded, _unguarded
+from mcanet.scripts.results.manifest import COLUMNS, _unguarded, guarded
 from mcanet.scripts.study import Case
 from monai.data import MetaTensor
 
@@ -175,15 +175,15 @@ def test_no_cell_is_a_formula(tmp_path: Path, text: str) -> None:
 @settings(max_examples=100)
 @given(st.text())
 def test_guarding_loses_nothing(text: str) -> None:
-    guarded = _guarded(text)
-    assert _unguarded(guarded) == text
-    assert not guarded.startswith(("=", "@", "\t", "\r"))
+    cell = guarded(text)
+    assert _unguarded(cell) == text
+    assert not cell.startswith(("=", "@", "\t", "\r"))
 
 
 def test_negative_numbers_stay_numbers() -> None:
-    assert _guarded("-1000.5") == "-1000.5"
-    assert _guarded("-1.5e-07") == "-1.5e-07"
-    assert _guarded("-1_0") == "'-1_0"
+    assert guarded("-1000.5") == "-1000.5"
+    assert guarded("-1.5e-07") == "-1.5e-07"
+    assert guarded("-1_0") == "'-1_0"
 
 
 def test_refuses_what_it_cannot_account_for(tmp_path: Path) -> None:

@@ -1,15 +1,20 @@
 """The preview shows the planes the right way up, with the colours and marks that it promises."""
 
+import base64
+import io
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from mcanet.scripts.results import preview
 from mcanet.scripts.results.display import view_of
+from mcanet.scripts.results.slices import slice_sheet
 from monai.data import MetaTensor
-from PIL import Image
+from PIL import Image, ImageDraw
+from scipy import ndimage
 
 from .phantom import GEOMETRIES, blobs, table
 
@@ -78,6 +83,51 @@ def test_any_shape(tmp_path: Path, shape: tuple[int, ...]) -> None:
 def test_an_image_of_one_value(tmp_path: Path, value: float) -> None:
     image = MetaTensor(torch.full((1, 8, 8, 4), value), affine=torch.eye(4))
     preview(image, torch.zeros(1, 8, 8, 4, dtype=torch.uint8), table(), tmp_path / "p.png")
+
+
+def test_the_smallest_label_shows_and_one_that_fills_the_picture_has_an_outline(tmp_path: Path) -> None:
+    image = MetaTensor(torch.rand(1, 512, 512, 6), affine=torch.diag(torch.tensor([1.0, 1, 4, 1])))
+    labels = torch.zeros(1, 512, 512, 6, dtype=torch.uint8)
+    places = [(101, 203), (102, 204), (300, 7), (511, 511), (64, 65), (399, 2)]
+    for index, (x, y) in enumerate(places):
+        labels[0, x, y, index] = 2
+    sheet = slice_sheet(image, labels, table())
+    png = np.asarray(Image.open(io.BytesIO(base64.b64decode(sheet["mask"].split(",")[1]))))
+    rows, columns = np.nonzero(png == 2)
+    tiles = set(zip(rows // sheet["height"], columns // sheet["width"], strict=True))
+    assert len(tiles) == len(places)
+    preview(image, labels, table(), tmp_path / "p.png")
+    colour = table()[1].colour
+    pixels = np.asarray(Image.open(tmp_path / "p.png").convert("RGB"))
+    above = (pixels == colour).all(-1)[:-60]  # the legend
+    assert (
+        ndimage.label(ndimage.binary_dilation(above, iterations=3))[1] >= len(places) - 1
+    )  # one in a corner
+    preview(torch.rand(3, 60, 80), torch.full((1, 60, 80), 2, dtype=torch.uint8), table(), tmp_path / "p.png")
+    pixels = np.asarray(Image.open(tmp_path / "p.png").convert("RGB"))[:-60]
+    assert (pixels == colour).all(-1).sum() > 400
+
+
+def test_letters_keep_their_sides_where_there_is_room_and_are_left_out_elsewhere(tmp_path: Path) -> None:
+    written: dict[str, list[tuple[float, float]]] = {}
+    text = ImageDraw.ImageDraw.text
+
+    def note(draw: Any, place: tuple[float, float], words: str, *args: Any, **kwargs: Any) -> None:
+        written.setdefault(words, []).append(place)
+        text(draw, place, words, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ImageDraw.ImageDraw, "text", note)
+        for shape, shown in (((256, 256, 4), "RLAP"), ((8, 256, 4), "AP"), ((256, 8, 4), "RL")):
+            written.clear()
+            image = MetaTensor(torch.rand(1, *shape), affine=torch.diag(torch.tensor([1.0, 1, 4, 1])))
+            preview(image, torch.zeros(1, *shape, dtype=torch.uint8), table(), tmp_path / "p.png")
+            assert {word for word in written if word in "RLAP"} == set(shown)
+
+
+def test_a_very_thin_picture_leaves_the_report_whole(tmp_path: Path) -> None:
+    sheet = slice_sheet(torch.rand(3, 1, 30000), torch.zeros(1, 1, 30000, dtype=torch.uint8), table())
+    assert sheet["aspect"] > 0
 
 
 @pytest.mark.slow

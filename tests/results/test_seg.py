@@ -300,6 +300,14 @@ def test_direction_cosines_of_few_decimals(tmp_path: Path, digits: int) -> None:
     assert _apart(found["spleen"], _expected(read, 2)) < 1e-3
 
 
+@pytest.mark.parametrize("labelmap", [False, True])
+def test_slices_of_an_odd_number_of_pixels(tmp_path: Path, labelmap: bool) -> None:
+    phantom = write_series(tmp_path / "in", GEOMETRIES["axial"], shape=(35, 49, 5))
+    found = _voxels(_write(phantom, tmp_path / "seg.dcm", labelmap=labelmap))
+    for label in table():
+        assert _apart(found[label.name], _expected(phantom, label.value)) < 1e-3
+
+
 def test_a_localizer_in_a_slices_place_is_no_source(tmp_path: Path) -> None:
     phantom = write_series(tmp_path / "in", GEOMETRIES["axial"])
     data = pydicom.dcmread(phantom.case.files[0])

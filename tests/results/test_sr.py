@@ -11,6 +11,33 @@ from .phantom import BIRTH, GEOMETRIES, NAME, PATIENT_ID, table, write_series
 from .test_seg import SHA, _check_with_dciodvfy
 
 
+@pytest.mark.parametrize(
+    ("attributes", "units"),
+    [
+        ({}, {"ml", "[hnsf'U]"}),
+        ({"RescaleType": "HU"}, {"ml", "[hnsf'U]"}),
+        ({"RescaleType": "US"}, {"ml"}),
+        ({"RescaleSlope": None}, {"ml"}),
+    ],
+)
+def test_a_ct_that_says_so_has_hounsfield_units(
+    tmp_path: Path, attributes: dict[str, object], units: set[str]
+) -> None:
+    phantom = write_series(tmp_path / "in", GEOMETRIES["axial"], **attributes)
+    for file in phantom.case.files if "RescaleSlope" in attributes else ():
+        header = pydicom.dcmread(file)
+        del header.RescaleSlope, header.RescaleIntercept
+        header.save_as(file)
+    seg, path = tmp_path / "seg.dcm", tmp_path / "sr.dcm"
+    write_seg(phantom.labels, phantom.case, table(), seg, model_sha256=SHA)
+    write_sr(
+        measure(phantom.labels, phantom.image, table()), phantom.case, table(), seg, path,
+        affine=phantom.image.affine.numpy(), shape=phantom.labels.shape[1:], model_sha256=SHA,
+    )  # fmt: skip
+    groups = hd.sr.srread(path).content.get_volumetric_roi_measurement_groups()
+    assert {m.unit.value for group in groups for m in group.get_measurements()} == units
+
+
 @pytest.mark.parametrize("deidentify", [False, True])
 @pytest.mark.parametrize("enhanced", [False, True])
 def test_report(tmp_path: Path, enhanced: bool, deidentify: bool) -> None:

@@ -330,6 +330,17 @@ class TestPrivacy:
         assert_right(only(tmp_path))
         assert "1952063x" not in caplog.text + "".join(str(w.message) for w in recwarn)
 
+    def test_warnings_that_quote_a_header_are_masked(self, tmp_path):
+        datasets = classic()
+        for i, dataset in enumerate(datasets):
+            dataset.ContrastBolusAgent = "given to Quill, Peregrine" if i else "none"
+        write(tmp_path, datasets)
+        (info,) = find_cases(tmp_path).info.values()
+        for warnings in (info.warnings, only(tmp_path).meta["warnings"]):
+            (told,) = [text for text in warnings if text.startswith("ContrastBolusAgent is")]
+            assert "***" in told
+            assert "Quill" not in told
+
     def test_reasons_are_masked_by_their_own_patient_alone(self, tmp_path):
         for number, name in (("1", "Gap^Ann"), ("77777", "Test^Patient")):
             datasets = classic()

@@ -28,7 +28,7 @@ def trainer_of(
     skip: bool = False,
     resume: bool = True,
     ckpt_dir: Path | None = None,
-    files: Sequence[str] = (),
+    cases: Sequence[str] = (),
     **settings: object,
 ) -> tuple[SupervisedTrainer, torch.nn.Module, list[float]]:
     """A trainer with its network, and the list that its learning rates go to."""
@@ -59,10 +59,16 @@ def trainer_of(
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: rates.append(schedule.get_last_lr()[0]))
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: schedule.step())
     evaluator = Engine(lambda engine, batch: None)
-    evaluator.state.best_metric, evaluator.state.best_metric_epoch = 0.5, 1
+    evaluator.state.best_metric = evaluator.state.best_metric_epoch = -1
+    trainer.validated = evaluator.state  # type: ignore[attr-defined]
+
+    def validate(engine: Engine) -> None:
+        evaluator.state.best_metric, evaluator.state.best_metric_epoch = 0.5, 1
+
+    trainer.add_event_handler(Events.EPOCH_COMPLETED(once=1), validate)
     parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
     Checkpoints(
-        folder, parts, evaluator, {"learning_rate": 0.1, **settings}, resume, ckpt_dir=ckpt_dir, files=files
+        folder, parts, evaluator, {"learning_rate": 0.1, **settings}, resume, ckpt_dir=ckpt_dir, cases=cases
     ).attach(trainer)
     return trainer, network, rates
 
@@ -161,20 +167,20 @@ def test_another_training_does_not_go_on_with_it(tmp_path: Path) -> None:
 def test_a_training_goes_on_when_a_broken_file_was_mended(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    break_off(tmp_path, epoch=4, files=["whole", "half", "whole"])
-    trainer, _, after = trainer_of(tmp_path, files=["whole", "mended", "whole"])
+    break_off(tmp_path, epoch=4, cases=["whole", "half", "whole"])
+    trainer, _, after = trainer_of(tmp_path, cases=["whole", "mended", "whole"])
     trainer.run()
-    assert "1 of 3 files are not those that it was trained with: taken for mended ones" in caplog.text
+    assert "1 of 3 cases are not those that it was trained with: taken for mended ones" in caplog.text
     assert len(after) == 3 * (EPOCHS - 3)
-    trainer, _, rates = trainer_of(tmp_path, files=["whole", "corrected", "whole"])
+    trainer, _, rates = trainer_of(tmp_path, cases=["whole", "corrected", "whole"])
     trainer.run()
     assert len(rates) == 3 * EPOCHS  # after its end, it is trained anew on them
 
 
 def test_a_training_does_not_go_on_with_another_data_set_of_the_same_names(tmp_path: Path) -> None:
-    break_off(tmp_path, epoch=4, files=["a", "b", "c"])
-    with pytest.raises(SystemExit, match=r"was another one \(2 of 3 files are not those"):
-        trainer_of(tmp_path, files=["x", "b", "y"])[0].run()
+    break_off(tmp_path, epoch=4, cases=["a", "b", "c"])
+    with pytest.raises(SystemExit, match=r"was another one \(2 of 3 cases are not those"):
+        trainer_of(tmp_path, cases=["x", "b", "y"])[0].run()
 
 
 def test_what_was_thrown_away_does_not_come_back_for_a_damaged_checkpoint(tmp_path: Path) -> None:
@@ -231,6 +237,10 @@ def test_a_training_does_not_go_on_without_its_best_weights(ended: bool, tmp_pat
             SystemExit, match=r"model.pt is missing or damaged, .*best weights \(of epoch 1\)"
         ):
             trainer_of(tmp_path, ckpt_dir=best.parent)[0].run()
+    if ended:
+        torch.save({"another": torch.ones(1)}, best)
+        with pytest.raises(SystemExit, match="is not what this training ended with"):
+            trainer_of(tmp_path, ckpt_dir=best.parent)[0].run()
     best.write_bytes(whole)
     trainer, _, rates = trainer_of(tmp_path, ckpt_dir=best.parent)
     trainer.run()
@@ -243,14 +253,17 @@ def test_the_weights_of_another_training_are_not_taken_for_its_best(
     best = tmp_path / "best" / "model.pt"
     best.parent.mkdir()
     torch.save({}, best)
-    break_off(tmp_path, epoch=4, ckpt_dir=best.parent)
+    break_off(tmp_path, epoch=3, ckpt_dir=best.parent)
+    trainer, _, _ = trainer_of(tmp_path, ckpt_dir=best.parent)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED(once=4), lambda engine: engine.terminate())
+    trainer.run()
+    assert trainer.validated.best_metric == 0.5
+    break_off(tmp_path, epoch=4, ckpt_dir=best.parent, resume=False)
     torch.save({"another": torch.ones(1)}, best)  # or a newer one, by a kill before its checkpoint
     trainer, _, _ = trainer_of(tmp_path, ckpt_dir=best.parent)
     trainer.run()
+    assert trainer.validated.best_metric == -1  # so that the next validation writes it
     assert "is not that of epoch 1, but of a later one or of another training" in caplog.text
-    torch.save({}, best)
-    with pytest.raises(SystemExit, match="is not what this training ended with"):
-        trainer_of(tmp_path, ckpt_dir=best.parent)[0].run()
 
 
 def test_two_processes_do_not_train_into_one_folder(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Evaluation: what is measured of each case, its account, and pictures of the worst."""
 
+from ..results.manifest import guarded
 from .gallery import DrawCases
 from .merge import merge_summaries
 from .metrics import FIGURES, open_metrics
@@ -11,6 +12,7 @@ __all__ = [
     "DrawCases",
     "SavePredictions",
     "WriteSummary",
+    "guarded",
     "merge_summaries",
     "open_metrics",
     "place_cases",

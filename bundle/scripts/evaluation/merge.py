@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..plain_exit import plain_exit
+from ..results.lock import keep, let_go
 from .summary import FILE, STATED, forget_earlier, read_summary, summarise, write_summary
 
 
@@ -18,7 +19,7 @@ def merge_summaries(folders: Sequence[str | Path], output_dir: str | Path) -> No
 
     Raises:
         SystemExit: a summary is missing, differs in labels, tolerance or unit, or measures a case a second time; or
-            one of the folders is ``output_dir``, or that holds another program's summary.
+            one of the folders is ``output_dir``, or that holds another program's summary or is written to.
     """
     if not str(output_dir):
         raise ValueError("the output folder is an empty name")
@@ -39,5 +40,7 @@ def merge_summaries(folders: Sequence[str | Path], output_dir: str | Path) -> No
                 raise ValueError(f"{reference} was measured in {owner[reference]} and {file}; leave one out")
             owner[reference] = file
             cases.append(case)
+    keep(Path(output_dir))
     forget_earlier(Path(output_dir))
     write_summary(summarise(cases, stated), Path(output_dir))
+    let_go(Path(output_dir))

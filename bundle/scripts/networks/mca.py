@@ -197,10 +197,6 @@ class MCADecoder(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
         self.classifier = nn.Conv2d(first, out_channels, 1)
 
-    def extra_repr(self) -> str:
-        """What no part of it shows."""
-        return f"size={self.size}"
-
     def resize(self, x: torch.Tensor, size: list[int]) -> torch.Tensor:
         """Bilinear, to ``size`` (H, W)."""
         return F.interpolate(x, size=size, mode="bilinear", align_corners=False)

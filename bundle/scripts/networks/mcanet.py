@@ -72,6 +72,7 @@ class MCANet(nn.Module):
         for name, rate in (("drop_path", drop_path), ("dropout", dropout)):
             if not 0 <= rate < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {rate!r}")
+        self.hidden = f"{norm_bias=}, {decoder_size=}, {drop_path=}"
         size = VARIANTS[variant]
         self.encoder = MSCAN(in_channels, size.channels, size.depths, drop_path=drop_path)
         self.decoder = MCADecoder(
@@ -84,6 +85,10 @@ class MCANet(nn.Module):
             size=_pair(decoder_size),
             dropout=dropout,
         )
+
+    def extra_repr(self) -> str:
+        """The arguments that no part of it shows."""
+        return self.hidden
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (B, out_channels, ⌈H/4⌉, ⌈W/4⌉), or of ``decoder_size``, before the last resizing."""

@@ -7,7 +7,7 @@ from ..training.datalist import group_of, split
 from .choices import Choice
 
 # sub-01_ses-02_T1w (BIDS); patient026_frame12, up to the first number; OAS1_0004_MR1, up to the second
-PATIENTS = (r"^(sub-[^_]+(?=_))", *(rf"^((?:\D*\d+){{{number}}})(?=[_-])" for number in (1, 2, 3)))
+PATIENTS = (r"^(sub-[^_]+(?=_))", *(rf"^((?:\D*\d+(?!\d)){{{number}}})(?=[_-])" for number in (1, 2, 3)))
 FEWEST_PATIENTS = 5
 FOLDS = 5
 
@@ -47,7 +47,7 @@ def _patients(cases: Sequence[str]) -> tuple[Choice, list[str]]:
         name, _ = count.most_common(1)[0]
         case = cases[patients.index(name)]
         if FEWEST_PATIENTS <= len(count) < len(cases):
-            words = f"{case!r} and others of {name!r} stay in one part: {len(count)} patients"
+            words = f"{case!r} and others of {name!r} stay in one part: {len(count)} patients (if they are none, change it)"
             return Choice(pattern, words + alike), patients
         if 1 < len(count) < len(cases) and not alike:
             alike = f"; IF {case!r} and others of {name!r} are of one patient, what tests is not new"

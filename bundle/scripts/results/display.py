@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from .nifti import affine_of, to_array
 
@@ -138,3 +139,13 @@ def pixels_of(array: np.ndarray, view: View, index: int, window: np.ndarray) -> 
     if not view.patient and len(planes) >= 3:
         return np.stack(planes[:3], axis=-1).clip(0, 255).astype(np.uint8)
     return to_grey(planes[0], window)
+
+
+def resized_labels(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A plane of labels (rows, columns), uint8, as ``size`` (width, height); shrunk, the smallest one still shows."""
+    for axis, kept in ((0, size[1]), (1, size[0])):
+        if kept < plane.shape[axis]:
+            starts = np.arange(kept) * plane.shape[axis] // kept
+            plane = np.maximum.reduceat(plane, starts, axis)
+    found = Image.fromarray(np.ascontiguousarray(plane))
+    return np.asarray(found if found.size == size else found.resize(size, Image.Resampling.NEAREST))

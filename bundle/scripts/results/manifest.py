@@ -42,6 +42,7 @@ COLUMNS = (
 MEASUREMENT_COLUMNS = ("case_id", *MEASURED)
 STATUSES = ("done", "refused", "failed")
 _MEND = "take out what is damaged, whose cases are then done anew, or choose another output folder"
+_EARLIER = "an earlier run's result"
 _RISKY = frozenset("=+-@\t\r'")
 
 Row = dict[str, str]
@@ -248,15 +249,15 @@ class Manifest:
         now = {
             row["input"]: case_id for case_id in case_ids if (row := self._rows[case_id])["kind"] != "dicom"
         }
-        before = [
-            row for case_id, row in self._rows.items() if case_id not in case_ids and row["input"] in now
-        ]
-        for row in before:
-            note = f"an earlier run's result: an input of this name is the case {now[row['input']]} now"
-            if note not in row["warnings"]:
-                row["warnings"] = " | ".join(filter(None, (row["warnings"], note)))
-        if before:
-            self._save(("manifest.csv",))
+        for case_id, row in self._rows.items():
+            if row["input"] in now:
+                notes = [
+                    note for note in row["warnings"].split(" | ") if note and not note.startswith(_EARLIER)
+                ]
+                if case_id not in case_ids:
+                    notes.append(f"{_EARLIER}: an input of this name is the case {now[row['input']]} now")
+                row["warnings"] = " | ".join(notes)
+        self._save(("manifest.csv",))
 
     def _replace(self, row: Row) -> None:
         with self.turn():
@@ -375,10 +376,10 @@ def _write(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows([_guarded(row[name]) for name in columns] for row in rows)
+        writer.writerows([guarded(row[name]) for name in columns] for row in rows)
 
 
-def _guarded(cell: str) -> str:
+def guarded(cell: str) -> str:
     """A cell which no spreadsheet takes for a formula; a number stays as it is."""
     return f"'{cell}" if cell[:1] in _RISKY and not _is_number(cell) else cell
 

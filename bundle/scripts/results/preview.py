@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from ..replacing import replacing
-from .display import View, pixels_of, view_of, window_of
+from .display import View, pixels_of, resized_labels, view_of, window_of
 from .labels import Label
 from .nifti import as_labels, to_array
 
@@ -19,6 +19,7 @@ _WIDTH = 1200  # px, of the whole picture
 _PLANES = 12
 _GAP = 6
 _LINE = 22
+_LETTERED = 40  # px of a side, from which on its two letters have room
 _BACKGROUND = (16, 18, 22)
 _TEXT = (236, 238, 242)
 _DIM = (168, 174, 184)
@@ -76,15 +77,14 @@ def _tile(
     size = _tile_size(view, mask.shape, columns)
     pixels = pixels_of(array, view, index, window)
     tile = Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB").resize(size, Image.Resampling.BICUBIC)
-    found = Image.fromarray(np.ascontiguousarray(view.plane(mask, index)))
-    values = np.asarray(found.resize(size, Image.Resampling.NEAREST))
+    values = resized_labels(view.plane(mask, index), size)
     painted = np.array(tile)
     thickness = 2 if columns > 1 else 3
     for label in table:
         inside = values == label.value
         if inside.any():
             painted[ndimage.binary_dilation(inside) & (values == 0)] = 0  # sets the colour off from any image
-            inner = ndimage.binary_erosion(inside, iterations=thickness, border_value=1)
+            inner = ndimage.binary_erosion(inside, iterations=thickness, border_value=0)
             painted[inside & ~inner] = label.colour
     return Image.fromarray(painted)
 
@@ -130,15 +130,17 @@ def _montage(
 def _annotate(
     draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], view: View, index: int, count: int
 ) -> None:
-    """Orientation letters at the four sides, the plane's number in the corner."""
+    """Orientation letters at the sides that are not too close, the plane's number in the corner."""
     left, top, right, bottom = box
     outlined: Any = {"font": _font(14), "fill": _TEXT, "stroke_width": 2, "stroke_fill": (0, 0, 0)}
     if view.letters:
         middle, centre = (top + bottom) // 2, (left + right) // 2
-        draw.text((left + 4, middle), view.letters[0], anchor="lm", **outlined)
-        draw.text((right - 4, middle), view.letters[1], anchor="rm", **outlined)
-        draw.text((centre, top + 3), view.letters[2], anchor="ma", **outlined)
-        draw.text((centre, bottom - 3), view.letters[3], anchor="md", **outlined)
+        if right - left >= _LETTERED:
+            draw.text((left + 4, middle), view.letters[0], anchor="lm", **outlined)
+            draw.text((right - 4, middle), view.letters[1], anchor="rm", **outlined)
+        if bottom - top >= _LETTERED:
+            draw.text((centre, top + 3), view.letters[2], anchor="ma", **outlined)
+            draw.text((centre, bottom - 3), view.letters[3], anchor="md", **outlined)
     if count > 1:
         draw.text((left + 4, top + 3), f"{index + 1}/{count}", anchor="la", **outlined | {"font": _font(12)})
 

@@ -95,6 +95,8 @@ def _size(entry: Row) -> str:
     """A label's volume or area, as a person reads it."""
     if entry["volume_ml"]:
         volume = float(entry["volume_ml"])
+        if 0 < volume < 0.01:
+            return f"{volume:.2g} ml"
         return f"{volume:.{3 if volume < 10 else 2 if volume < 100 else 1}f} ml"
     return f"{entry['area_px']} px" if entry["area_px"] else "none"
 

@@ -86,6 +86,7 @@ def _segmentation(
     from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
     binary = len(described) == 1 and not omit_empty and frames.strides[0] == 0
+    packed = not binary and frames[0].size % 2 == 0  # of an odd number of pixels, gdcm's RLE ends the process
     segmentation = hd.seg.Segmentation(
         source_images=sources.images,
         further_source_images=sources.further or None,
@@ -99,7 +100,7 @@ def _segmentation(
         instance_number=1,
         content_label="SEGMENTATION",
         content_description="Made by software, to be checked by a reader",
-        transfer_syntax_uid=ExplicitVRLittleEndian if binary else RLELossless,
+        transfer_syntax_uid=RLELossless if packed else ExplicitVRLittleEndian,
         omit_empty_frames=omit_empty,
         pixel_measures=hd.PixelMeasuresSequence(
             pixel_spacing=sources.spacing,

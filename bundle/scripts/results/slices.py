@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .display import pixels_of, view_of, window_of
+from .display import pixels_of, resized_labels, view_of, window_of
 from .labels import Label
 from .nifti import as_labels, to_array
 
@@ -49,8 +49,8 @@ def slice_sheet(image: Any, labels: Any, table: Sequence[Label]) -> dict[str, An
     scale = min(1.0, longest / max(shape))
     window = window_of(array)
     size = max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
-    grey = [_resized(pixels_of(array, view, index, window), size, smooth=True) for index in numbers]
-    found = [_resized(view.plane(mask, index), size, smooth=False) for index in numbers]
+    grey = [_resized(pixels_of(array, view, index, window), size) for index in numbers]
+    found = [resized_labels(view.plane(mask, index), size) for index in numbers]
     while True:
         picture, outline = _jpeg(_sheet(grey)), _png(_sheet(found), table)
         if (len(picture) <= _IMAGE_BYTES and len(outline) <= _MASK_BYTES) or max(size) <= 48:
@@ -58,8 +58,8 @@ def slice_sheet(image: Any, labels: Any, table: Sequence[Label]) -> dict[str, An
         kept = min(1.0, _IMAGE_BYTES / len(picture), _MASK_BYTES / len(outline))  # of the pixels, about
         smaller = min(0.75, kept**0.5)
         size = max(1, round(size[0] * smaller)), max(1, round(size[1] * smaller))
-        grey = [_resized(tile, size, smooth=True) for tile in grey]
-        found = [_resized(tile, size, smooth=False) for tile in found]
+        grey = [_resized(tile, size) for tile in grey]
+        found = [resized_labels(tile, size) for tile in found]
     return {
         "image": _url("image/jpeg", picture),
         "mask": _url("image/png", outline),
@@ -69,16 +69,15 @@ def slice_sheet(image: Any, labels: Any, table: Sequence[Label]) -> dict[str, An
         "start": int(np.argmax([np.count_nonzero(tile) for tile in found])),
         "numbers": [index + 1 for index in numbers],
         "count": count,
-        "aspect": round(shape[0] * view.spacing[0] / (shape[1] * view.spacing[1]), 4),
+        "aspect": float(f"{shape[0] * view.spacing[0] / (shape[1] * view.spacing[1]):.4g}"),
         "letters": list(view.letters),
         "labels": [{"value": e.value, "name": e.name, "colour": list(e.colour)} for e in table],
     }
 
 
-def _resized(pixels: np.ndarray, size: tuple[int, int], smooth: bool) -> np.ndarray:
+def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     tile = Image.fromarray(np.ascontiguousarray(pixels))
-    how = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
-    return np.asarray(tile if tile.size == size else tile.resize(size, how))
+    return np.asarray(tile if tile.size == size else tile.resize(size, Image.Resampling.BILINEAR))
 
 
 def _columns(count: int) -> int:

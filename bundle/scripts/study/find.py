@@ -57,13 +57,8 @@ def find_cases(
         channel_files: NIfTI files or pictures that are one image, a channel each: ``…_0000``, ``…_0001``.
 
     Raises:
-<<<<<<< HEAD
-        RefusedError: ``root`` is missing or holds nothing that could be read.
-        ValueError: the selection is malformed, or no image has so few files.
-=======
         RefusedError: ``root`` is empty, missing, or holds nothing that could be read.
-        ValueError: the selection is malformed.
->>>>>>> 5541eb6c1e549a8b82431b855ce7d9241c1508df
+        ValueError: the selection is malformed, or no image has so few files.
     """
     if root == "":  # Path would take it for the working directory
         raise RefusedError("the input is an empty path; give a file or a folder")

@@ -15,7 +15,7 @@ from .privacy import Masker, digest
 from .selection import Selection
 from .series import GEOMETRIC, make_plan
 from .sop import left_out
-from .source import CutError, Source, read_source
+from .source import CutError, Source, masker_of, read_source
 
 _PLACE = ("StudyInstanceUID", "FrameOfReferenceUID", "Modality")
 _SEVERAL = 3  # files, from which on they are taken for slices by their names
@@ -191,7 +191,7 @@ class SeriesSearch:
         try:
             group = self._without_copies(group)
         except RefusedError as error:
-            self.refused.append((whole, _without_identity(error, group)))
+            self.refused.append((whole, masker_of(group)(str(error))))
             return
         for part in [[source] for source in group] if _are_pictures(group) else [group]:
             single = len(part) < len(group)
@@ -204,7 +204,7 @@ class SeriesSearch:
         try:
             plan = make_plan(group, self.limits)
         except RefusedError as error:
-            self.refused.append((case, _without_identity(error, group)))
+            self.refused.append((case, masker_of(group)(str(error))))
         except Exception as error:
             reason = f"{case.input}: cannot be read ({type(error).__name__}); export the series again"
             self.refused.append((case, reason))
@@ -212,7 +212,14 @@ class SeriesSearch:
             self.fit.append(
                 (
                     case,
-                    Info(plan.shape, plan.spacing, plan.warnings, plan.modality, plan.channels, plan.affine),
+                    Info(
+                        plan.shape,
+                        plan.spacing,
+                        tuple(map(masker_of(group), plan.warnings)),
+                        plan.modality,
+                        plan.channels,
+                        plan.affine,
+                    ),
                 )
             )
 
@@ -250,11 +257,6 @@ class SeriesSearch:
                     "but the content differs; remove one of the two"
                 )
         return kept
-
-
-def _without_identity(error: RefusedError, group: Sequence[Source]) -> str:
-    """A reason, which may quote what repeats the patient's name; other patients' ids are numbers like any other."""
-    return Masker(text for source in group for text in source.identity)(str(error))
 
 
 def _strays(groups: dict[str, list[Source]]) -> list[Source]:

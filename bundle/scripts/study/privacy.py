@@ -3,8 +3,9 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import permutations
 
 _SPLIT = re.compile(r"[\W_]+")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -15,6 +16,8 @@ _RESERVED = re.compile(
 )
 MASK = "***"
 _KEPT = 2**16  # parts of paths
+_PERMUTED = 3  # parts of a name, up to which their order is free
+_BETWEEN = r"[\W_]*"
 SHORTEST_NAME = 3
 SHORTEST_NUMBER = 4
 _EAST_ASIAN = "\u2e80"  # from here on a letter is a syllable or a word
@@ -29,8 +32,9 @@ class Masker:
     """Masks parts of paths that repeat a patient's name, id or birth date.
 
     A whole value, or one of a name's writings (``Yamada^Tarou=山田^太郎``), is masked however its parts are joined
-    (``Doe^Jane`` in ``doe_jane``), and each part on its own from three letters or four digits on; shorter ones would
-    blot out half of every path. Of other scripts' letters two, and one of East Asia's, are enough.
+    and in which order (``Doe^Jane`` in ``doe_jane``), and each part on its own from three letters or four digits on;
+    shorter ones would blot out half of every path. Of other scripts' letters two, and one of East Asia's, are enough.
+    Latin letters match with other marks or none (``Müller`` in ``mueller``, ``Łukasz`` in ``lukasz``).
 
     Args:
         identities: texts of identifying attributes.
@@ -39,19 +43,29 @@ class Masker:
     def __init__(self, identities: Iterable[str] = ()) -> None:
         inside: set[str] = set()
         alone: set[str] = set()
-        for text in {writing for identity in identities for writing in _composed(identity).split("=")}:
+        self._days: set[str] = set()
+        for text in {writing for identity in identities for writing in _writings(_composed(identity))}:
             parts = [part for part in _SPLIT.split(text) if part]
             if not parts:
                 continue
-            whole = r"[\W_]*".join(re.escape(part) for part in parts)
+            plain = [_plain(_without_zeros(part))[0] for part in parts]
+            told = [len(part) >= _shortest(part) for part in parts]
+            orders = permutations(plain) if not all(told) and len(parts) <= _PERMUTED else [plain]
+            wholes = {_BETWEEN.join(map(re.escape, order)) for order in orders}
             joined = "".join(parts)
-            (inside if len(joined) >= min(SHORTEST_NAME, _shortest(joined)) else alone).add(whole)
-            inside.update(re.escape(part) for part in parts if len(part) >= _shortest(part))
+            (inside if len(joined) >= min(SHORTEST_NAME, _shortest(joined)) else alone).update(wholes)
+            for part, word, tells in zip(parts, plain, told, strict=True):
+                if tells:
+                    (inside if len(word) >= _shortest(part) else alone).add(re.escape(word))
             if len(parts) == 1 and re.fullmatch(r"(19|20)\d{6}", parts[0]):
-                inside.add(rf"{parts[0][:4]}[\W_]*{parts[0][4:6]}[\W_]*{parts[0][6:]}")
+                year, month, day = parts[0][:4], parts[0][4:6], parts[0][6:]
+                inside.add(_BETWEEN.join((year, month, day)))
+                self._days |= {
+                    "".join(order) for y in (year, year[2:]) for order in permutations((y, month, day))
+                }
         union = sorted(inside, key=len, reverse=True)
         union += [f"(?<![A-Za-z0-9]){word}(?![A-Za-z0-9])" for word in sorted(alone)]
-        self._pattern = re.compile("|".join(union), re.IGNORECASE) if union else None
+        self._pattern = re.compile("|".join(union)) if union else None
         self._masked = lru_cache(_KEPT)(self._mask)  # the same parts come again with every file
 
     def __call__(self, path: str) -> str:
@@ -59,11 +73,66 @@ class Masker:
         return "/".join(map(self._masked, path.split("/")))
 
     def _mask(self, part: str) -> str:
-        part = _composed(part)
+        part, shown, end = _composed(part), "", 0
         if self._pattern is not None:
-            part = self._pattern.sub(MASK, part)
-        part = part.encode("utf-8", "backslashreplace").decode("utf-8")
+            plain, places = _plain(part)
+            for first, last in sorted(self._found(plain, self._pattern)):
+                if places[first] >= end:
+                    shown += part[end : places[first]] + MASK
+                end = max(end, places[last])
+        part = (shown + part[end:]).encode("utf-8", "backslashreplace").decode("utf-8")
         return "".join(char if char.isprintable() else "?" for char in part)
+
+    def _found(self, plain: str, pattern: re.Pattern[str]) -> Iterator[tuple[int, int]]:
+        """Where in a plain text something has to be masked."""
+        yield from (match.span() for match in pattern.finditer(plain))
+        for match in _DAY.finditer(plain) if self._days else ():
+            if "".join(number.zfill(2) for number in _SPLIT.split(match[1])) in self._days:
+                yield match.span(1)
+
+
+def _writings(identity: str) -> Iterator[str]:
+    """A name in each of its scripts, and as a message quotes those that are not ASCII."""
+    for writing in identity.split("="):
+        yield writing
+        if not writing.isascii():
+            yield from (ascii(part)[1:-1] for part in re.split(r"[\^\s]+", writing))
+
+
+def _without_zeros(part: str) -> str:
+    """A number without the zeros before it, if enough is left of it to tell a person."""
+    number = part.lstrip("0") if part.isdecimal() else ""
+    return number if len(number) >= SHORTEST_NUMBER else part
+
+
+def _plain(text: str) -> tuple[str, list[int]]:
+    """A text without case and marks, umlauts in one of their spellings, and where each letter (and the end) stood."""
+    letters: list[str] = []
+    places: list[int] = []
+    for place, char in enumerate(text):
+        folded = char.casefold()
+        for letter in _LETTERS.get(folded, folded):
+            before = letters[-1] if letters else ""
+            twin = letter in _TWINS.get(before, "")
+            if not twin and not unicodedata.combining(letter):
+                letters.append(letter)
+                places.append(place)
+    return "".join(letters), [*places, len(text)]
+
+
+def _marked() -> Iterator[tuple[str, str]]:
+    """Letters with marks, and the plain ones that are written where there are no others."""
+    yield from zip("ßłøđæœð\u0131", ("ss", "l", "oe", "d", "ae", "oe", "d", "i"), strict=True)
+    for code in (*range(0xC0, 0x250), *range(0x1E00, 0x1F00), *range(0xFF21, 0xFF5B)):
+        char = chr(code).casefold()
+        plain = unicodedata.normalize("NFKD", char)[:1]
+        if plain.isascii() and plain.isalpha():
+            yield char, plain
+
+
+_LETTERS = dict(_marked())
+_TWINS = {"a": "e", "o": "e", "u": "e", "s": "s"}  # ü is written ue or u, ß ss or s
+_DAY = re.compile(r"(?<!\d)(?=((?:\d{6}|\d{8}|\d{1,4}[\W_]+\d{1,2}[\W_]+\d{1,4})(?!\d)))")
 
 
 def _composed(text: str) -> str:

@@ -13,6 +13,7 @@ from .enhanced import FrameHeader, frame_headers
 from .header import Header, shorten
 from .limits import Limits
 from .opening import BoundedFile, open_dataset
+from .privacy import Masker
 from .quiet import quiet
 from .syntax import DEFLATED, NATIVE, describe_syntax, is_known
 from .tags import ALIKE, IDENTITY, TELLING, wanted_tags
@@ -91,6 +92,14 @@ class CutError(RefusedError):
     def __init__(self, reason: str, identity: tuple[str, ...]) -> None:
         super().__init__(reason)
         self.identity = identity
+
+
+def masker_of(sources: Iterable[Source]) -> Masker:
+    """What keeps the patient out of words about a series, which may quote a header.
+
+    Other patients' ids are numbers like any other.
+    """
+    return Masker(text for source in sources for text in source.identity)
 
 
 def identity_of(header: Header) -> tuple[str, ...]:

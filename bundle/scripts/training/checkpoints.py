@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 LAST, BEFORE = "checkpoint.pt", "checkpoint_before.pt"
 BEST, FINAL = "model.pt", "last.pt"
+_OWN = ("progress", "best", "best_sha256", "settings", "cases", "ended")  # of a checkpoint, besides its parts
 _HALF = re.compile(
     r"\.(history\.csv|curves\.png|report\.html|.+\.json|.+\.pt)(\.\d+)?\.tmp"
 )  # what a kill leaves
@@ -42,7 +43,7 @@ class Checkpoints:
 
     Each epoch ends with ``checkpoint.pt``; the one before stays beside it, in case the last is damaged. When the
     training has ended, the last one says so: the same command then has nothing to do. A file that was broken may be
-    mended meanwhile: an interrupted training goes on unless most files are others.
+    mended meanwhile: an interrupted training goes on unless most cases are others.
 
     Args:
         output_dir: where they lie.
@@ -53,7 +54,7 @@ class Checkpoints:
         save: False where another process saves.
         ckpt_dir: where the best weights lie, without which the training does not go on; None does not look, nor
             keep it from others.
-        files: of each file that trains or validates, what differs once it is replaced, see :func:`contents`.
+        cases: of each case that trains or validates, what differs once it is replaced, see :func:`contents`.
     """
 
     def __init__(
@@ -65,12 +66,12 @@ class Checkpoints:
         resume: bool = True,
         save: bool = True,
         ckpt_dir: str | Path | None = None,
-        files: Sequence[str] = (),
+        cases: Sequence[str] = (),
     ) -> None:
         self.best = None if ckpt_dir is None else Path(ckpt_dir) / BEST
         self.folder, self.parts, self.evaluator = Path(output_dir), parts, evaluator
         self.places = {Path(folder).resolve() for folder in (output_dir, ckpt_dir) if folder is not None}
-        self.files = [*files]
+        self.cases = [*cases]
         self.settings = {name: repr(value) for name, value in settings.items()}
         self.resume, self.save = resume, save
         self.last_is_whole = self.goes_on = False
@@ -104,7 +105,7 @@ class Checkpoints:
             "best": {name: best[name] for name in ("best_metric", "best_metric_epoch")},
             "best_sha256": self._best_sha256(),
             "settings": self.settings,
-            "files": self.files,
+            "cases": self.cases,
             "ended": False,
         }
 
@@ -122,9 +123,9 @@ class Checkpoints:
         if content is None:
             return
         ended, another = content["ended"], self._changed(content["settings"])
-        others = 0 if another else self._replaced(content["files"])
+        others = 0 if another else self._replaced(content["cases"])
         mended = (
-            f"{others} of {len(self.files)} files are not those that it was trained with" if others else ""
+            f"{others} of {len(self.cases)} cases are not those that it was trained with" if others else ""
         )
         if ended and (another or mended):
             logger.warning(
@@ -133,7 +134,7 @@ class Checkpoints:
                 another or mended,
             )
             return
-        if another or 2 * others > len(self.files):
+        if another or 2 * others > len(self.cases):
             raise SystemExit(
                 f"cannot go on: the interrupted training in {self.folder} was another one ({another or mended}): "
                 "run it as it was, name another folder, or start anew with --resume false"
@@ -197,8 +198,8 @@ class Checkpoints:
         return known
 
     def _replaced(self, saved: Sequence[str]) -> int:
-        """How many files are not those that a training of as many had."""
-        return sum(now != before for now, before in zip(self.files, saved, strict=True))
+        """How many cases are not those that a training of as many had."""
+        return sum(now != before for now, before in zip(self.cases, saved, strict=True))
 
     def _last_whole(self) -> Mapping[str, Any] | None:
         """The newest checkpoint that can be read; None: there is none.
@@ -210,15 +211,7 @@ class Checkpoints:
         for file in files:
             try:
                 content = dict(load_whole(file))
-                lacking = {
-                    *self.parts,
-                    "progress",
-                    "best",
-                    "best_sha256",
-                    "settings",
-                    "files",
-                    "ended",
-                } - content.keys()
+                lacking = {*self.parts, *_OWN} - content.keys()
                 if not lacking:
                     self.last_is_whole = file.name == LAST
                     return content

@@ -146,12 +146,10 @@ def signature(items: Sequence[Mapping[Hashable, Any]]) -> str:
 
 
 def contents(items: Sequence[Mapping[Hashable, Any]]) -> list[str]:
-    """Of each file of the cases, what differs once it is replaced: an image's size, a hash of a mask."""
-    found = []
-    for item in items:
-        found += [str(file.stat().st_size) for file in _images(item)]
-        found.append(file_digest(_mask(item))[:12])
-    return found
+    """Of each case, what differs once it is replaced: the sizes of its image's files, a hash of its mask."""
+    return [
+        f"{[file.stat().st_size for file in _images(item)]} {file_digest(_mask(item))[:12]}" for item in items
+    ]
 
 
 def _images(item: Mapping[Hashable, Any]) -> Sequence[Path]:

@@ -51,10 +51,10 @@ class MapLabelsd(MapTransform):
         return result
 
     def _classes(self, mask: Any) -> torch.Tensor:
-        plain = mask.as_tensor()
         if self.threshold is not None:
-            self._refuse_resampled(plain, mask.meta["filename_or_obj"])
+            self._refuse_resampled(mask)
             return (mask > self.threshold).to(torch.int16)
+        plain = mask.as_tensor()
         classes, known = torch.zeros_like(plain), torch.zeros_like(plain, dtype=torch.bool)
         for value, label in self.table.items():
             there = plain == value
@@ -72,13 +72,16 @@ class MapLabelsd(MapTransform):
             )
         return MetaTensor(classes, meta=mask.meta)
 
-    def _refuse_resampled(self, plain: torch.Tensor, name: str) -> None:
+    def _refuse_resampled(self, mask: Any) -> None:
         """Above a whole number lie whole numbers: what lies between was resampled as if it were intensities."""
-        strange = plain[(plain < 0) | (plain != plain.round())]
-        if isinstance(self.threshold, int) and len(strange):
+        if isinstance(self.threshold, float) or not (mask.is_floating_point() or mask.is_signed()):
+            return
+        strange = mask[(mask < 0) | (mask != mask.floor())]
+        if len(strange):
             raise RefusedError(
-                f"{name}: the mask holds {strange[0]:g}, expected whole numbers from 0; resample masks with nearest "
-                f"neighbours, or give label_map as {{'above': {self.threshold}.0}} where such values are meant"
+                f"{mask.meta['filename_or_obj']}: the mask holds {strange[0]:g}, expected whole numbers from 0; resample "
+                f"masks with nearest neighbours, or give label_map as {{'above': {self.threshold}.0}} where such values "
+                "are meant"
             )
 
 

@@ -41,8 +41,8 @@ def names_of_parts(
     before = read_parts([] if init_path is None else init_path, [*own["training"], *own["validation"]])
     if known := before["training"] & set(own["validation"]):
         logger.warning(
-            "%d of the %d cases that validate trained the weights that this begins with: the Dice of validations "
-            "is not that of new cases",
+            "%d of the %d cases that validate trained the weights that this begins with, by their names: the Dice of "
+            "validations is not that of new cases; if others had these names, delete the split.json beside the weights",
             len(known),
             len(own["validation"]),
         )

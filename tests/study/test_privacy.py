@@ -1,0 +1,49 @@
+"""A patient's name, id or birth date is masked in whatever spelling a path or a message has it."""
+
+import re
+
+import pytest
+from mcanet.scripts.study.privacy import MASK, Masker
+
+
+@pytest.mark.parametrize(
+    ("identity", "path"),
+    [
+        ("Müller^Jürgen", "mueller_juergen"),
+        ("Müller^Jürgen", "Muller Jurgen"),
+        ("Müller^Jürgen", "Ju\u0308rgen-Mu\u0308ller"),
+        ("Mueller", "Müller"),
+        ("Groß", "GROSS"),
+        ("Søren^Bøe", "soeren boee"),
+        ("Łukasz^Wójcik", "lukasz_wojcik"),
+        ("Nguyễn^Văn", "nguyen_van"),
+        ("Şahin", "sahin"),
+        ("Lin^Kai", "\uff2c\uff29\uff2e"),
+        ("Li^Na", "Na_Li"),
+        ("Li^Na", "NaLi"),
+        ("Yamada^Tarou=山田^太郎", "太郎山田"),
+        ("0012345", "12345"),
+        *(("19700131", day) for day in ("1970-01-31", "31.01.1970", "31011970", "01-31-1970", "1970-1-31", "700131")),
+    ],
+)  # fmt: skip
+def test_other_spellings(identity: str, path: str) -> None:
+    mask = Masker([identity])
+    assert set(re.sub(r"[\W_]", "", mask(path).replace(MASK, ""))) == set()
+    assert mask(f"a/scan_{path}_1/b.dcm") == f"a/scan_{mask(path)}_1/b.dcm"
+
+
+@pytest.mark.parametrize(
+    ("identity", "text"),
+    [
+        ("19700131", "1.2.840.113619.2.55.3.604688119.971.1183700131.467"),
+        ("Doe^Jo", "series 12 of 40 slices, major axis 1.5 mm"),
+        ("Sue^Joe", "summed residues of the major axis"),
+        ("12", "images/0012"),
+    ],
+)
+def test_what_only_looks_alike_stays(identity: str, text: str) -> None:
+    assert MASK not in Masker([identity])(text)
+
+
+def test_a_message_that_quotes_a_name_by_its_codes() -> None:
+    assert Masker(["Müller^J"])(f"it is {'Müller'!a}, but") == f"it is '{MASK}', but"
