@@ -18,7 +18,7 @@ def flag(value: bool | str | None) -> bool | None:
         SystemExit: the text, or the number, is none of these.
     """
     named = {"true": True, "false": False, "null": None, "none": None, "1": True, "0": False}
-    if not isinstance(value, str | int):
+    if not isinstance(value, str | int | float):
         return value
     if (word := str(value).lower()) not in named:
         raise SystemExit(f"expected true or false, got {value!r}")

@@ -53,9 +53,10 @@ def _held(part: Any) -> Any:
     if isinstance(part, FunctionType):
         around = [cell.cell_contents for cell in part.__closure__ or () if cell != CellType()]
         return part.__code__, part.__defaults__, part.__kwdefaults__, around
-    if isinstance(part, torch.nn.Module):  # its private parts are PyTorch's, and change with it
-        public = {key: value for key, value in vars(part).items() if not key.startswith("_")}
-        return public | dict(part.named_children()) | dict(part.named_buffers(recurse=False))
+    if isinstance(part, torch.nn.Module):  # what every module has is PyTorch's, and changes with it
+        own = {key: value for key, value in vars(part).items() if key not in vars(torch.nn.Module())}
+        tensors = dict([*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)])
+        return own | tensors | dict(part.named_children())
     if hasattr(part, "__dict__"):
         return {key: value for key, value in vars(part).items() if key not in _PASSED_OVER}
     return None

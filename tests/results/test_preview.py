@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from mcanet.scripts.results import preview
-from mcanet.scripts.results.display import view_of
+from mcanet.scripts.results.display import resized_labels, view_of
 from mcanet.scripts.results.slices import slice_sheet
 from monai.data import MetaTensor
 from PIL import Image, ImageDraw
@@ -106,6 +106,16 @@ def test_the_smallest_label_shows_and_one_that_fills_the_picture_has_an_outline(
     preview(torch.rand(3, 60, 80), torch.full((1, 60, 80), 2, dtype=torch.uint8), table(), tmp_path / "p.png")
     pixels = np.asarray(Image.open(tmp_path / "p.png").convert("RGB"))[:-60]
     assert (pixels == colour).all(-1).sum() > 400
+
+
+def test_a_small_label_inside_a_large_one_shows() -> None:
+    for value, around in ((1, 2), (2, 1)):
+        for place in range(16):
+            plane = np.zeros((128, 128), np.uint8)
+            plane[8:120, 8:120] = around
+            plane[40 + place : 46 + place, 70] = value
+            assert (resized_labels(plane, (32, 32)) == value).any()
+    assert resized_labels(np.array([[1, 0], [0, 2]], np.uint8), (4, 1)).shape == (1, 4)
 
 
 def test_letters_keep_their_sides_where_there_is_room_and_are_left_out_elsewhere(tmp_path: Path) -> None:

@@ -21,6 +21,9 @@ from mcanet.scripts.study.privacy import MASK, Masker
         ("Lin^Kai", "\uff2c\uff29\uff2e"),
         ("Li^Na", "Na_Li"),
         ("Li^Na", "NaLi"),
+        ("Russo^Elena", "RussoElena"),
+        ("Jones^Sarah", "JonesSarah"),
+        ("AB-0012345", "AB-12345"),
         ("Yamada^Tarou=山田^太郎", "太郎山田"),
         ("0012345", "12345"),
         *(("19700131", day) for day in ("1970-01-31", "31.01.1970", "31011970", "01-31-1970", "1970-1-31", "700131")),
@@ -38,11 +41,34 @@ def test_other_spellings(identity: str, path: str) -> None:
         ("19700131", "1.2.840.113619.2.55.3.604688119.971.1183700131.467"),
         ("Doe^Jo", "series 12 of 40 slices, major axis 1.5 mm"),
         ("Sue^Joe", "summed residues of the major axis"),
+        ("Maes^Tom", "mask_1"),
+        ("Ross^Ann", "prostate"),
+        ("Baer^Max", "lumbar spine"),
+        ("René^Conté", "renal mass, contrast agent"),
+        ("19550203", "1.2.840.113619.2.55.3.604"),
+        ("20021203", "1.3.12.2.1107.5"),
+        ("19000101", "version 0.1.1, orientation (1, 0, 1)"),
         ("12", "images/0012"),
     ],
 )
 def test_what_only_looks_alike_stays(identity: str, text: str) -> None:
     assert MASK not in Masker([identity])(text)
+
+
+def test_names_that_are_joined() -> None:
+    assert Masker(["Eva^K"])("MariaEva") == f"Maria{MASK}"
+
+
+def test_a_sentence_keeps_its_figures_and_loses_what_it_quotes() -> None:
+    mask = Masker(["1", "Quill^Peregrine", "19700131"])
+    assert (
+        mask.quoted("1 of 30 slices is 'born 31/01/1970' at 1 mm")
+        == f"1 of 30 slices is 'born {MASK}' at 1 mm"
+    )
+    assert (
+        mask.quoted("it is 'given to Mr Quill Pereg..., but 1")
+        == f"it is 'given to Mr {MASK} {MASK}..., but 1"
+    )
 
 
 def test_a_message_that_quotes_a_name_by_its_codes() -> None:

@@ -138,11 +138,13 @@ def _row(axes: Any, name: str, case: Mapping[Any, Any], labels: Sequence[Label])
 
 def _outline(axis: Any, mask: np.ndarray, labels: Sequence[Label]) -> None:
     """Draw the outlines of the labels of a plane (rows, columns)."""
+    limits = axis.axis()
     rows, columns = (np.arange(-1, size + 1) for size in mask.shape)
     for label in labels:
         inside = np.pad(mask == label.value, 1)  # what fills the plane has an outline, too
         if inside.any():
             axis.contour(columns, rows, inside, levels=[0.5], colors=[_colour(label)], linewidths=1.5)
+    axis.axis(limits)  # the image's own
 
 
 def _plane(truth: np.ndarray, ours: np.ndarray, axis: int | None) -> int:

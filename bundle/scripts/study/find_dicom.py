@@ -191,7 +191,7 @@ class SeriesSearch:
         try:
             group = self._without_copies(group)
         except RefusedError as error:
-            self.refused.append((whole, masker_of(group)(str(error))))
+            self.refused.append((whole, _without_identity(error, group)))
             return
         for part in [[source] for source in group] if _are_pictures(group) else [group]:
             single = len(part) < len(group)
@@ -204,7 +204,7 @@ class SeriesSearch:
         try:
             plan = make_plan(group, self.limits)
         except RefusedError as error:
-            self.refused.append((case, masker_of(group)(str(error))))
+            self.refused.append((case, _without_identity(error, group)))
         except Exception as error:
             reason = f"{case.input}: cannot be read ({type(error).__name__}); export the series again"
             self.refused.append((case, reason))
@@ -215,7 +215,7 @@ class SeriesSearch:
                     Info(
                         plan.shape,
                         plan.spacing,
-                        tuple(map(masker_of(group), plan.warnings)),
+                        tuple(map(masker_of(group).quoted, plan.warnings)),
                         plan.modality,
                         plan.channels,
                         plan.affine,
@@ -257,6 +257,12 @@ class SeriesSearch:
                     "but the content differs; remove one of the two"
                 )
         return kept
+
+
+def _without_identity(error: RefusedError, group: Sequence[Source]) -> str:
+    """A reason, which may quote what repeats the patient's name."""
+    mask = masker_of(group)
+    return mask(mask.quoted(str(error)))
 
 
 def _strays(groups: dict[str, list[Source]]) -> list[Source]:

@@ -44,25 +44,26 @@ class Masker:
         inside: set[str] = set()
         alone: set[str] = set()
         self._days: set[str] = set()
-        for text in {writing for identity in identities for writing in _writings(_composed(identity))}:
+        self._words: set[str] = set()
+        for text in {writing for identity in identities for writing in _composed(identity).split("=")}:
             parts = [part for part in _SPLIT.split(text) if part]
             if not parts:
                 continue
-            plain = [_plain(_without_zeros(part))[0] for part in parts]
-            told = [len(part) >= _shortest(part) for part in parts]
-            orders = permutations(plain) if not all(told) and len(parts) <= _PERMUTED else [plain]
-            wholes = {_BETWEEN.join(map(re.escape, order)) for order in orders}
+            telling = [part for part in parts if len(part) >= _shortest(part)]
+            orders = permutations(parts) if telling != parts and len(parts) <= _PERMUTED else [parts]
             joined = "".join(parts)
-            (inside if len(joined) >= min(SHORTEST_NAME, _shortest(joined)) else alone).update(wholes)
-            for part, word, tells in zip(parts, plain, told, strict=True):
-                if tells:
-                    (inside if len(word) >= _shortest(part) else alone).add(re.escape(word))
+            (inside if len(joined) >= min(SHORTEST_NAME, _shortest(joined)) else alone).update(
+                _BETWEEN.join(map(_spelt, order)) for order in orders
+            )
+            inside.update(map(_spelt, telling))
+            inside.update(
+                re.escape(ascii(part)[1:-1].casefold()) for part in telling if not part.isascii()
+            )  # as messages quote it
+            self._words.update(_plain(part)[0] for part in telling)
             if len(parts) == 1 and re.fullmatch(r"(19|20)\d{6}", parts[0]):
                 year, month, day = parts[0][:4], parts[0][4:6], parts[0][6:]
                 inside.add(_BETWEEN.join((year, month, day)))
-                self._days |= {
-                    "".join(order) for y in (year, year[2:]) for order in permutations((y, month, day))
-                }
+                self._days |= {"".join(order) for y in (year, year[2:]) for order in _orders(y, month, day)}
         union = sorted(inside, key=len, reverse=True)
         union += [f"(?<![A-Za-z0-9]){word}(?![A-Za-z0-9])" for word in sorted(alone)]
         self._pattern = re.compile("|".join(union)) if union else None
@@ -71,6 +72,17 @@ class Masker:
     def __call__(self, path: str) -> str:
         """``path`` fit to be shown: masked part by part, and without control characters."""
         return "/".join(map(self._masked, path.split("/")))
+
+    def quoted(self, text: str) -> str:
+        """A sentence fit to be shown: masked where it quotes a value, also one that is cut off; its figures stay."""
+        return _QUOTED.sub(lambda match: self._cut(self._mask(match[0])), text)
+
+    def _cut(self, quotation: str) -> str:
+        """Masks the beginning of a name at which a quotation ends."""
+        match = re.search(r"(\w+)\.\.\.$", quotation)
+        if match and any(word.startswith(_plain(match[1])[0]) for word in self._words):
+            return f"{quotation[: match.start()]}{MASK}..."
+        return quotation
 
     def _mask(self, part: str) -> str:
         part, shown, end = _composed(part), "", 0
@@ -87,34 +99,35 @@ class Masker:
         """Where in a plain text something has to be masked."""
         yield from (match.span() for match in pattern.finditer(plain))
         for match in _DAY.finditer(plain) if self._days else ():
-            if "".join(number.zfill(2) for number in _SPLIT.split(match[1])) in self._days:
+            numbers = _SPLIT.split(match[1])
+            day = "".join(number.zfill(2) for number in numbers)
+            # a century that is left out is too little to tell 1.2.3 from a day by
+            if day in self._days and (len(day) == 8 or min(map(len, numbers)) > 1):
                 yield match.span(1)
 
 
-def _writings(identity: str) -> Iterator[str]:
-    """A name in each of its scripts, and as a message quotes those that are not ASCII."""
-    for writing in identity.split("="):
-        yield writing
-        if not writing.isascii():
-            yield from (ascii(part)[1:-1] for part in re.split(r"[\^\s]+", writing))
+def _orders(year: str, month: str, day: str) -> tuple[tuple[str, ...], ...]:
+    """A day as it is written in one country or another."""
+    return (year, month, day), (day, month, year), (month, day, year)
 
 
-def _without_zeros(part: str) -> str:
-    """A number without the zeros before it, if enough is left of it to tell a person."""
-    number = part.lstrip("0") if part.isdecimal() else ""
-    return number if len(number) >= SHORTEST_NUMBER else part
+def _spelt(part: str) -> str:
+    """A pattern of a part of a value in a plain text: umlauts in every spelling, numbers with zeros before them."""
+    if part.isdecimal():
+        number = part.lstrip("0")
+        return f"0*{number}" if len(number) >= SHORTEST_NUMBER else re.escape(part)
+    units = re.findall(r"[aou]e|ss|.", _plain(part)[0], re.DOTALL)
+    return "".join(_SPELLINGS.get(unit, re.escape(unit)) for unit in units)
 
 
 def _plain(text: str) -> tuple[str, list[int]]:
-    """A text without case and marks, umlauts in one of their spellings, and where each letter (and the end) stood."""
+    """A text without case and marks but for umlauts, and where each of its letters (and the end) stood."""
     letters: list[str] = []
     places: list[int] = []
     for place, char in enumerate(text):
-        folded = char.casefold()
+        folded = char if char in "ßẞ" else char.casefold()
         for letter in _LETTERS.get(folded, folded):
-            before = letters[-1] if letters else ""
-            twin = letter in _TWINS.get(before, "")
-            if not twin and not unicodedata.combining(letter):
+            if not unicodedata.combining(letter):
                 letters.append(letter)
                 places.append(place)
     return "".join(letters), [*places, len(text)]
@@ -122,17 +135,31 @@ def _plain(text: str) -> tuple[str, list[int]]:
 
 def _marked() -> Iterator[tuple[str, str]]:
     """Letters with marks, and the plain ones that are written where there are no others."""
-    yield from zip("ßłøđæœð\u0131", ("ss", "l", "oe", "d", "ae", "oe", "d", "i"), strict=True)
+    yield from zip("ẞłøđæœð\u0131", "ßlödäödi", strict=True)
     for code in (*range(0xC0, 0x250), *range(0x1E00, 0x1F00), *range(0xFF21, 0xFF5B)):
         char = chr(code).casefold()
         plain = unicodedata.normalize("NFKD", char)[:1]
-        if plain.isascii() and plain.isalpha():
+        if char not in _SPELLINGS and plain.isascii() and plain.isalpha():
             yield char, plain
 
 
+_SPELLINGS = {
+    **{"ä": "(?:ae|a|ä)", "ö": "(?:oe|o|ö)", "ü": "(?:ue|u|ü)", "ß": "(?:ss?|ß)"},
+    **{
+        "ae": "(?:ae|ä)",
+        "oe": "(?:oe|ö)",
+        "ue": "(?:ue|ü)",
+        "ss": "(?:ss|ß)",
+        "a": "[aä]",
+        "o": "[oö]",
+        "u": "[uü]",
+    },
+}
 _LETTERS = dict(_marked())
-_TWINS = {"a": "e", "o": "e", "u": "e", "s": "s"}  # ü is written ue or u, ß ss or s
-_DAY = re.compile(r"(?<!\d)(?=((?:\d{6}|\d{8}|\d{1,4}[\W_]+\d{1,2}[\W_]+\d{1,4})(?!\d)))")
+_DAY = re.compile(
+    r"(?<!\d)(?<!\d\.)(?=((?:\d{6}|\d{8}|\d{1,4}[\W_]{1,3}\d{1,2}[\W_]{1,3}\d{1,4})(?!\d)(?!\.\d)))"
+)
+_QUOTED = re.compile(r"'[^']*(?:'|\.\.\.)|\"[^\"]*(?:\"|\.\.\.)")
 
 
 def _composed(text: str) -> str:
