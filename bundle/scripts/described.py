@@ -54,7 +54,7 @@ def _held(part: Any) -> Any:
         around = [cell.cell_contents for cell in part.__closure__ or () if cell != CellType()]
         return part.__code__, part.__defaults__, part.__kwdefaults__, around
     if isinstance(part, torch.nn.Module):  # what every module has is PyTorch's, and changes with it
-        own = {key: value for key, value in vars(part).items() if key not in vars(torch.nn.Module())}
+        own = {key: vars(part)[key] for key in vars(part).keys() - vars(torch.nn.Module()).keys()}
         tensors = dict([*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)])
         return own | tensors | dict(part.named_children())
     if hasattr(part, "__dict__"):

@@ -16,7 +16,7 @@ def bfloat16_is_faster(device: torch.device) -> bool:
     Intel's processors gain by AMX, which hypervisors may hide: their vector instructions alone take twice the time of
     float32's. AMD's gain by vectors.
     """
-    if device.type != "cpu" or not has_bfloat16(device):
+    if device.type != "cpu":
         return has_bfloat16(device)
     cpu = torch.cpu.get_capabilities()
-    return bool(cpu.get("amx_bf16")) or "Intel" not in str(cpu.get("cpu_name", ""))
+    return has_bfloat16(device) and (bool(cpu.get("amx_bf16")) or "Intel" not in str(cpu.get("cpu_name", "")))

@@ -36,8 +36,7 @@ class Disagreement:
 
     def _look(self, engine: Any) -> None:
         """Refuse a run whose every case would have one pass, before its first one."""
-        members = engine.network.members if isinstance(engine.network, Ensemble) else [engine.network]
-        if len(members) == len(engine.inferer.flips) == len(engine.inferer.planes) == 1:
+        if len(_members(engine.network)) == len(engine.inferer.flips) == len(engine.inferer.planes) == 1:
             raise SystemExit(
                 "cannot compare passes: there is one alone; leave out --uncertainty, or give several weights, "
                 '--flips "[[0]]" or more --planes'
@@ -60,9 +59,8 @@ class Disagreement:
 
 def passes(image: torch.Tensor, inferer: SlicewiseInferer, network: torch.nn.Module) -> list[torch.Tensor]:
     """Labels (1, X, Y, Z) of every pass alone over an image (C, X, Y, Z)."""
-    members = network.members if isinstance(network, Ensemble) else [network]
     found = []
-    for member in members:
+    for member in _members(network):
         for flip in inferer.flips:
             axes = [1 + axis for axis in flip if 1 + axis < image.ndim]  # a picture has no third
             for plane in inferer.planes if image.ndim == 4 else inferer.planes[:1]:
@@ -73,3 +71,8 @@ def passes(image: torch.Tensor, inferer: SlicewiseInferer, network: torch.nn.Mod
                 plain = labels.as_tensor() if isinstance(labels, MetaTensor) else labels
                 found.append(plain.flip(axes) if axes else plain)
     return found
+
+
+def _members(network: torch.nn.Module) -> Sequence[torch.nn.Module]:
+    """The networks of an ensemble, or the one."""
+    return [*network.members] if isinstance(network, Ensemble) else [network]

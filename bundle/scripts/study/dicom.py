@@ -11,7 +11,7 @@ from .frames import iterate_frames
 from .limits import Limits
 from .pixels import clean
 from .series import Entry, Plan, make_plan
-from .source import masker_of, read_source
+from .source import read_source
 
 
 def read_dicom(case: Case, limits: Limits) -> tuple[np.ndarray, Plan, list[str]]:
@@ -23,7 +23,7 @@ def read_dicom(case: Case, limits: Limits) -> tuple[np.ndarray, Plan, list[str]]
     names = case.shown or [case.relative(file) for file in case.files]
     sources = [read_source(file, name, limits) for file, name in zip(case.files, names, strict=True)]
     plan = make_plan(sources, limits)
-    warnings = list(map(masker_of(sources).quoted, plan.warnings))
+    warnings = list(plan.warnings)
     if plan.channels == 3:
         entry = plan.entries[0]
         ((frame, colour),) = iterate_frames([(entry.source, entry.frame.index)], limits)

@@ -212,14 +212,7 @@ class SeriesSearch:
             self.fit.append(
                 (
                     case,
-                    Info(
-                        plan.shape,
-                        plan.spacing,
-                        tuple(map(masker_of(group).quoted, plan.warnings)),
-                        plan.modality,
-                        plan.channels,
-                        plan.affine,
-                    ),
+                    Info(plan.shape, plan.spacing, plan.warnings, plan.modality, plan.channels, plan.affine),
                 )
             )
 

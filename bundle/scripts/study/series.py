@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +13,7 @@ from .enhanced import FrameHeader
 from .geometry import Plane, affine_ras, axes, check_alike, check_plane, order, slice_step
 from .header import shorten
 from .limits import Limits
-from .source import Pixels, Source, differing
+from .source import Pixels, Source, differing, masker_of
 from .syntax import LOSSY
 
 MOST_PARTS = 10_000  # of a concatenation that are looked for
@@ -82,7 +82,7 @@ class Plan:
 
 
 def make_plan(sources: Sequence[Source], limits: Limits) -> Plan:
-    """Plans one case from the headers of its files.
+    """Plans one case from the headers of its files; its warnings quote nothing of the patient.
 
     Raises:
         RefusedError: the series is not one regular volume and not one picture.
@@ -99,9 +99,11 @@ def make_plan(sources: Sequence[Source], limits: Limits) -> Plan:
         )
         entries = kept
     _check_mixture(entries)
-    if not any(entry.frame.position or entry.frame.orientation for entry in entries):
-        return _picture(entries, limits, warnings)
-    return _volume(entries, limits, warnings)
+    placed = any(entry.frame.position or entry.frame.orientation for entry in entries)
+    plan = (_volume if placed else _picture)(entries, limits, warnings)
+    if not plan.warnings:
+        return plan
+    return replace(plan, warnings=tuple(map(masker_of(sources).quoted, plan.warnings)))
 
 
 def _check_source(source: Source) -> None:

@@ -1,6 +1,5 @@
 """Which labelled cases train, validate and test."""
 
-import hashlib
 import logging
 import random
 import re
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..study import Case
+from ..study.privacy import digest
 from ..verify import file_digest
 from .layouts import Pair, read_layout
 from .parts import read_parts
@@ -142,7 +142,8 @@ def signature(items: Sequence[Mapping[Hashable, Any]]) -> str:
     names = [
         f"{item.get('case', '')}/{file.name}" for item in items for file in (*_images(item), _mask(item))
     ]
-    return f"{len(items)} cases ({hashlib.sha256(chr(10).join(names).encode()).hexdigest()[:12]})"
+    words = "\n".join(names)
+    return f"{len(items)} cases ({digest(words)})"
 
 
 def contents(items: Sequence[Mapping[Hashable, Any]]) -> list[str]:

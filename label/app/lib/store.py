@@ -33,7 +33,21 @@ logger = logging.getLogger("mcanet")
 FINAL = DefaultLabelTag.FINAL
 
 
-class FolderStore(LocalDatastore):
+class OwnFolder:
+    """A store that keeps images in no other folder than its own."""
+
+    @answered()
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Keep an image.
+
+        Raises:
+            ValueError: its id leads to another folder.
+        """
+        check_name(image_id)
+        return str(super().add_image(image_id, image_filename, image_info))  # type: ignore[misc]
+
+
+class FolderStore(OwnFolder, LocalDatastore):
     """A folder of NIfTI files and pictures."""
 
     def __init__(self, *args: Any, tables: Tables, **kwargs: Any) -> None:
@@ -62,16 +76,6 @@ class FolderStore(LocalDatastore):
         return str(uri)
 
     @answered()
-    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
-        """Keep an image.
-
-        Raises:
-            ValueError: its id leads to another folder.
-        """
-        check_name(image_id)
-        return str(super().add_image(image_id, image_filename, image_info))
-
-    @answered()
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
     ) -> str:
@@ -91,7 +95,7 @@ class FolderStore(LocalDatastore):
         return labelled(self, task)
 
 
-class PacsStore(DICOMWebDatastore):
+class PacsStore(OwnFolder, DICOMWebDatastore):
     """A DICOMweb server; series are read by our strict reader, and final labels are DICOM SEG of our writer."""
 
     tables: Tables
@@ -137,16 +141,6 @@ class PacsStore(DICOMWebDatastore):
         LocalDatastore.save_label(self, image_id, str(file), FINAL, info)
         discard(file)
         return str(LocalDatastore.get_label_uri(self, image_id, FINAL))
-
-    @answered()
-    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
-        """Keep an image in the cache.
-
-        Raises:
-            ValueError: its id leads to another folder.
-        """
-        check_name(image_id)
-        return str(super().add_image(image_id, image_filename, image_info))
 
     @answered()
     def save_label(
