@@ -143,13 +143,14 @@ def pixels_of(array: np.ndarray, view: View, index: int, window: np.ndarray) -> 
 
 def resized_labels(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A plane of labels (rows, columns), uint8, as ``size`` (width, height); what shrinks shows its rarest labels."""
-    counts = np.bincount(plane.ravel(), minlength=256)
-    counts[0] = plane.size  # the background gives way to any label
-    common = np.argsort(-counts, kind="stable").astype(np.uint8)  # ascending rarity
-    plane = np.argsort(common).astype(np.uint8)[plane]
-    for axis, kept in ((0, size[1]), (1, size[0])):
-        if kept < plane.shape[axis]:
-            starts = np.arange(kept) * plane.shape[axis] // kept
-            plane = np.maximum.reduceat(plane, starts, axis)
-    found = Image.fromarray(np.ascontiguousarray(common[plane]))
+    shrinks = [(axis, kept) for axis, kept in ((0, size[1]), (1, size[0])) if kept < plane.shape[axis]]
+    if shrinks and plane.any():
+        counts = np.bincount(plane.ravel(), minlength=256)
+        counts[0] = plane.size  # the background gives way to any label
+        common = np.argsort(-counts, kind="stable").astype(np.uint8)  # ascending rarity
+        ranks = np.take(np.argsort(common).astype(np.uint8), plane)
+        for axis, kept in shrinks:
+            ranks = np.maximum.reduceat(ranks, np.arange(kept) * ranks.shape[axis] // kept, axis)
+        plane = common[ranks]
+    found = Image.fromarray(np.ascontiguousarray(plane))
     return np.asarray(found if found.size == size else found.resize(size, Image.Resampling.NEAREST))
