@@ -3,6 +3,7 @@
 import base64
 import io
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,16 @@ def test_a_large_volume_is_quick(tmp_path: Path) -> None:
     start = time.perf_counter()
     preview(image, labels, table(), tmp_path / "p.png")
     assert time.perf_counter() - start < 4  # under 2 s on a quiet machine
+
+
+def test_a_large_plane_is_shrunk_without_eight_bytes_a_pixel() -> None:
+    plane = np.zeros((3000, 4000), np.uint8)
+    plane[7, 9] = 3
+    plane[100:, 100:] = 2
+    tracemalloc.start()
+    found = resized_labels(plane, (300, 200))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (found == 3).sum() == 1
+    assert set(np.unique(found)) == {0, 2, 3}
+    assert peak < 2 * plane.nbytes
