@@ -16,6 +16,7 @@ from mcanet.scripts.results import Label, write_seg
 from mcanet.scripts.results.segframes import pack_frames
 from mcanet.scripts.study import find_cases, read_case
 from monai.data import MetaTensor, PydicomReader
+from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 from scipy.spatial import KDTree
 
@@ -231,6 +232,8 @@ ODD = [
     {"PatientSex": "U"},
     {"PatientSex": "m"},
     {"PatientSex": ["M", "F"]},
+    {"StudyInstanceUID": ["1.2.3", "1.2.4"]},
+    {"FrameOfReferenceUID": ["1.2.3", "1.2.4"]},
 ]  # fmt: skip
 
 
@@ -308,16 +311,35 @@ def test_slices_of_an_odd_number_of_pixels(tmp_path: Path, labelmap: bool) -> No
         assert _apart(found[label.name], _expected(phantom, label.value)) < 1e-3
 
 
-def test_a_localizer_in_a_slices_place_is_no_source(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["LOCALIZER", "localizer"])
+def test_a_localizer_in_a_slices_place_is_no_source(tmp_path: Path, kind: str) -> None:
     phantom = write_series(tmp_path / "in", GEOMETRIES["axial"])
     data = pydicom.dcmread(phantom.case.files[0])
-    data.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    data.ImageType = ["ORIGINAL", "PRIMARY", kind]
     data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid()
     data.save_as(tmp_path / "in" / "00000a.dcm")
     files = (tmp_path / "in" / "00000a.dcm", *phantom.case.files)
     path = _write(replace(phantom, case=replace(phantom.case, files=files)), tmp_path / "seg.dcm")
     listed = pydicom.dcmread(path).ReferencedSeriesSequence[0].ReferencedInstanceSequence
     assert data.SOPInstanceUID not in {item.ReferencedSOPInstanceUID for item in listed}
+
+
+@pytest.mark.parametrize("enhanced", [True, False])
+def test_what_the_reader_takes_of_a_geometry_the_writer_takes(tmp_path: Path, enhanced: bool) -> None:
+    phantom = write_series(tmp_path / "in", GEOMETRIES["axial"], enhanced=enhanced)
+    for file in phantom.case.files:
+        data = pydicom.dcmread(file)
+        if enhanced:
+            for group in data.PerFrameFunctionalGroupsSequence:
+                group.PixelMeasuresSequence = [Dataset()]
+                group.PixelMeasuresSequence[0].SliceThickness = 2.0
+        else:
+            data.SliceThickness = "nan"
+        data.save_as(file)
+    (case,) = find_cases(tmp_path / "in").cases
+    assert read_case(case).shape == phantom.image.shape
+    path = _write(phantom, tmp_path / "seg.dcm")
+    assert len(_voxels(path)["spleen"]) == len(_expected(phantom, 2))
 
 
 @pytest.mark.parametrize("declared", ["ISO_IR 100", None])

@@ -342,3 +342,85 @@ def test_the_decoder_takes_too_long(tmp_path):
     with pytest.raises(RefusedError, match="took longer than decode_seconds"):
         read_case(case, Limits(decode_seconds=0.001))
     assert_right(read_case(case))
+
+
+def _picture(rgb, **attributes):
+    """A secondary capture of colours, (rows, columns, 3)."""
+    dataset = base("1.2.840.10008.5.1.4.1.1.7", "OT", "1.2.3")
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = *rgb.shape[:2], 3
+    dataset.PhotometricInterpretation, dataset.PlanarConfiguration = "RGB", 0
+    bits = rgb.dtype.itemsize * 8
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = (
+        bits, bits, bits - 1, 0,
+    )  # fmt: skip
+    dataset.PixelData = rgb.tobytes()
+    dataset["PixelData"].VR = "OW" if bits > 8 else "OB"
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def _colours():
+    y, x = np.mgrid[:34, :36]
+    return np.stack([5 * x, 7 * y, 255 - 3 * x - 2 * y], -1).astype("u1")
+
+
+@pytest.mark.parametrize(
+    "syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless, JPEGBaseline8Bit, JPEGLosslessSV1]
+)
+def test_planar_configuration_of_a_compressed_picture_means_nothing(tmp_path, syntax):
+    """It is left over from the uncompressed original (PS3.5, 8.2)."""
+    dataset = _picture(_colours())
+    if syntax == JPEGBaseline8Bit:
+        stream = io.BytesIO()
+        Image.fromarray(_colours()).save(stream, "JPEG", quality=95, subsampling=0)
+        dataset.PixelData = encapsulate([stream.getvalue()])
+        dataset["PixelData"].is_undefined_length = True
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.PhotometricInterpretation = "YBR_FULL"
+    elif syntax != JPEGLosslessSV1:
+        dataset.compress(syntax, generate_instance_uid=False)
+    write(tmp_path, dataset)
+    if syntax == JPEGLosslessSV1:
+        with_gdcm(tmp_path, gdcm.TransferSyntax.JPEGLosslessProcess14_1)
+    for planar in (0, 1):
+        stored = dcmread(tmp_path / "000.dcm")
+        stored.PlanarConfiguration = planar
+        stored.save_as(tmp_path / "000.dcm")
+        image = only(tmp_path)
+        np.testing.assert_allclose(image.numpy().transpose(2, 1, 0), _colours(), atol=12)
+
+
+@pytest.mark.parametrize(("shift", "high_bit", "junk"), [(8, 15, 0), (0, 7, 0x300)])
+def test_unused_bits_of_colours_are_cleared(tmp_path, shift, high_bit, junk):
+    stored = (_colours().astype("<u2") << shift) | junk
+    image = only(write(tmp_path, _picture(stored, BitsStored=8, HighBit=high_bit)))
+    np.testing.assert_array_equal(image.numpy().transpose(2, 1, 0), _colours())
+    assert any("bits above BitsStored" in warning for warning in image.meta["warnings"]) == bool(junk)
+
+
+def test_a_palette_of_16_bits_that_holds_bytes_is_not_read_as_black(tmp_path):
+    dataset = _picture(_colours(), SamplesPerPixel=1, PhotometricInterpretation="PALETTE COLOR")
+    dataset.PixelData = _colours()[..., 0].tobytes()
+    for colour in ("Red", "Green", "Blue"):
+        setattr(dataset, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, 16])
+        setattr(dataset, f"{colour}PaletteColorLookupTableData", np.arange(256, dtype="<u2").tobytes())
+    assert "16 bits of which none is above 255" in reason_of(write(tmp_path, dataset))
+
+
+def test_signed_jpeg_2000_under_an_unsigned_header_is_refused(tmp_path):
+    datasets = classic(BIG)
+    for dataset in datasets:
+        dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
+        dataset.PixelRepresentation = 0
+    assert "the compressed frame has a sign" in reason_of(write(tmp_path, datasets))
+
+
+def test_jpeg_2000_that_transforms_its_colours_itself_is_not_converted_twice(tmp_path):
+    dataset = _picture(_colours(), PhotometricInterpretation="YBR_RCT")
+    dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
+    write(tmp_path, dataset)
+    stored = dcmread(tmp_path / "000.dcm")
+    stored.PhotometricInterpretation = "YBR_FULL"
+    stored.save_as(tmp_path / "000.dcm")
+    assert "PhotometricInterpretation is YBR_FULL" in reason_of(tmp_path)

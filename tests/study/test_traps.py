@@ -252,3 +252,89 @@ def test_data_loader_workers_decode_too(tmp_path):
     )
     for batch, image in zip(loader, expected, strict=True):
         np.testing.assert_array_equal(batch["image"][0].numpy(), image.numpy())
+
+
+def _split(datasets, keyword, first, second):
+    for index, dataset in enumerate(datasets):
+        value = second if index % 2 else first
+        if value is not None:
+            setattr(dataset, keyword, value)
+    return datasets
+
+
+@pytest.mark.parametrize(
+    ("keyword", "first", "second"),
+    [
+        ("ImageType", ["ORIGINAL", "PRIMARY", "M", "ND"], ["ORIGINAL", "PRIMARY", "P", "ND"]),
+        ("TemporalPositionIdentifier", "100", "101"),
+        ("DiffusionBValue", 1000.0, 1005.0),
+        ("EchoTime", "10", "80"),
+    ],
+)
+def test_two_kinds_of_image_in_one_series_are_refused(tmp_path, keyword, first, second):
+    datasets = _split(classic(modality="MR", rescale=False), keyword, first, second)
+    if keyword == "EchoTime":
+        datasets[0].EchoTime = ""  # what the first slice does not tell, the others may
+    reason = refusal(write(tmp_path, datasets))
+    assert keyword in reason
+    assert "several volumes under one SeriesInstanceUID" in reason
+
+
+def test_magnitude_and_phase_in_one_enhanced_file_are_refused(tmp_path):
+    def kind(frame, group):
+        component = "PHASE" if frame % 2 else "MAGNITUDE"
+        frame_type = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+        group.MRImageFrameTypeSequence = [item(FrameType=frame_type, ComplexImageComponent=component)]
+
+    assert "ComplexImageComponent is" in refusal(write(tmp_path, enhanced(change=kind)))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "first", "second", "told"),
+    [
+        ("EchoTime", "10", None, "EchoTime is missing in 3 of 6 slices: slices of two acquisitions?"),
+        ("ImageType", ["DERIVED", "PRIMARY", "WATER"], ["DERIVED", "PRIMARY", "FAT"], "ImageType is"),
+        ("InstanceNumber", 1, 2, "InstanceNumber comes twice in one series: slices of two acquisitions?"),
+    ],
+)
+def test_slices_that_may_be_of_two_acquisitions_are_warned_of(tmp_path, keyword, first, second, told):
+    image = only(write(tmp_path, _split(classic(), keyword, first, second)))
+    assert any(told in warning for warning in image.meta["warnings"]), image.meta["warnings"]
+
+
+@pytest.mark.parametrize("keyword", ["SeriesNumber", "SeriesDescription", "SequenceName"])
+def test_two_series_without_uid_in_one_folder_are_no_volume(tmp_path, keyword):
+    datasets = _split(classic(), keyword, "3", "77")
+    for dataset in datasets:
+        dataset.SeriesInstanceUID = ""
+    assert f"{keyword} is" in refusal(write(tmp_path, datasets))
+
+
+def test_one_patient_whose_slices_tell_more_or_less_of_them(tmp_path):
+    datasets = classic()
+    datasets[3].PatientName = "Quill^Peregrine^^^"
+    datasets[4].OtherPatientIDs = "X1234"
+    del datasets[5].PatientBirthDate
+    assert_right(only(write(tmp_path, datasets)))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "told"),
+    [("PatientID", "4.2.", "the gap is 4 mm, elsewhere 2 mm"), ("PatientID", "2", "elsewhere 2 mm"),
+     ("PatientName", "Missing^Gap", "1 slice missing after"), ("PatientName", "Oth^Elsewhere", "elsewhere 2 mm")],
+)  # fmt: skip
+def test_our_own_words_and_figures_are_no_patients(tmp_path, keyword, value, told):
+    datasets = classic()
+    for dataset in datasets:
+        setattr(dataset, keyword, value)
+    assert told in refusal(write(tmp_path, datasets[:2] + datasets[3:]))
+
+
+def test_meta_information_without_preamble(tmp_path):
+    """The transfer syntax stands in it all the same."""
+    for dataset in classic():
+        file = tmp_path / f"IM{dataset.InstanceNumber}"
+        dataset.PixelData = np.frombuffer(dataset.PixelData, "<i2").astype(">i2").tobytes()
+        encode(dataset, file, ExplicitVRBigEndian)
+        file.write_bytes(file.read_bytes()[132:])
+    assert_right(only(tmp_path))

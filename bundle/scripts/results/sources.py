@@ -15,6 +15,7 @@ from pydicom.uid import CTImageStorage, MRImageStorage, PositronEmissionTomograp
 from pydicom.valuerep import DA, DT, TM, format_number_as_ds
 
 from ..study.case import Case
+from ..study.enhanced import FRAME_TYPES
 from ..study.geometry import SPACING_TOLERANCE, Plane, axes
 from ..study.quiet import quiet
 
@@ -34,6 +35,7 @@ _REFERENCE = (
     *_GEOMETRY,
 )
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 _ASKED_FOR = (
     "PatientID",
     "PatientName",
@@ -117,6 +119,7 @@ class _Frame:
     position: np.ndarray
     orientation: np.ndarray
     spacing: np.ndarray
+    localizer: bool
 
 
 def read_sources(
@@ -136,7 +139,7 @@ def read_sources(
     """
     headers = [_header(case, file) for file in case.files]
     frames = [frame for owner, header in enumerate(headers) for frame in _frames(owner, header)]
-    volume = [frame for frame in frames if "LOCALIZER" not in (headers[frame.owner].get("ImageType") or ())]
+    volume = [frame for frame in frames if not frame.localizer]
     chosen = _match(case, volume or frames, LPS @ affine[:3], shape)
     first = chosen[0]
     positions = np.array([frame.position for frame in chosen])
@@ -144,7 +147,8 @@ def read_sources(
     if len(chosen) > 1:
         normal = np.cross(first.orientation[:3], first.orientation[3:])
         between = abs(float(normal @ (positions[-1] - positions[0]))) / (len(chosen) - 1)
-    thickness = headers[first.owner].get("SliceThickness") or between or np.linalg.norm(affine[:3, 2])
+    told = [_number(headers[first.owner].get("SliceThickness")), between or 0.0]
+    thickness = next((value for value in told if value > 0), np.linalg.norm(affine[:3, 2]))
     owners = list(dict.fromkeys(frame.owner for frame in chosen))
     headers[owners[0]] = _header(case, case.files[owners[0]], full=True)
     used = [headers[owner] for owner in owners]
@@ -205,14 +209,30 @@ def _frames(owner: int, header: Dataset) -> Iterator[_Frame]:
         if all(value is not None for value in found):
             position, orientation, spacing = (np.array(value, np.float64) for value in found)
             plane = Plane("", tuple(position), tuple(orientation), tuple(spacing))
-            yield _Frame(owner, position, axes(plane)[:2].ravel(), spacing)  # as the grid was made of them
+            directions = axes(plane)[:2].ravel()  # as the grid was made of them
+            yield _Frame(owner, position, directions, spacing, _is_localizer(item, shared[0], header))
 
 
 def _find(group: str, keyword: str, item: Dataset, shared: Dataset, root: Dataset) -> Any:
     for holder in (item, shared):
-        if holder.get(group):
+        if holder.get(group) and keyword in holder[group][0]:
             return holder[group][0].get(keyword)
     return root.get(keyword)
+
+
+def _is_localizer(item: Dataset, shared: Dataset, root: Dataset) -> bool:
+    """Whether the reader left the frame out, for the type of the image or of the frame."""
+    kinds = (_find(group, "FrameType", item, shared, Dataset()) for group in FRAME_TYPES)
+    kind = next((kind for kind in kinds if kind), root.get("ImageType")) or ()
+    return "LOCALIZER" in str(kind).upper()
+
+
+def _number(value: Any) -> float:
+    """A header's number, 0 where it is none or not finite."""
+    try:
+        return float(value) if np.isfinite(float(value)) else 0.0
+    except (TypeError, ValueError):
+        return 0.0
 
 
 def _match(case: Case, frames: Sequence[_Frame], grid: np.ndarray, shape: Sequence[int]) -> list[_Frame]:
@@ -295,7 +315,7 @@ def _make_readable(header: Dataset) -> None:
     """
     header.decode()
     header.SpecificCharacterSet = "ISO_IR 192"
-    for keyword in _ASKED_FOR:
+    for keyword in (*_ASKED_FOR, *_UIDS):
         if isinstance(header.get(keyword), MultiValue):
             setattr(header, keyword, header[keyword].value[0])
     sex = str(header.get("PatientSex") or "").strip().upper()

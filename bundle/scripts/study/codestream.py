@@ -6,6 +6,8 @@ from .syntax import HTJ2K, JPEG_2000, RLE
 
 _NO_LENGTH = {0x01, *range(0xD0, 0xD8)}
 _NOT_FRAMES = {0xC4, 0xC8, 0xCC}
+_J2K_DEPTH = 42  # byte of the first component's depth, with its sign
+_J2K_TILES = {0x90, 0x93, 0xD9}  # markers that end the main header
 
 
 def check_codestream(data: bytes, pixels: Pixels, name: str) -> bytes:
@@ -21,6 +23,7 @@ def check_codestream(data: bytes, pixels: Pixels, name: str) -> bytes:
         start = data.find(b"\xff\x4f\xff\x51", 0, 4096)
         data = data[max(start, 0) :]
         found = _j2k_size(data) if start >= 0 else None
+        _check_j2k(data, pixels, name)
     else:
         found = _jpeg_size(data)
     if found is None:
@@ -52,6 +55,29 @@ def check_codestream(data: bytes, pixels: Pixels, name: str) -> bytes:
             "unknown; export the file again"
         )
     return data
+
+
+def _check_j2k(data: bytes, pixels: Pixels, name: str) -> None:
+    """Refuses a stream whose sign or colours are not those of the header."""
+    if len(data) > _J2K_DEPTH and data[_J2K_DEPTH] & 0x80 and not pixels.signed:
+        raise RefusedError(
+            f"{name}: PixelRepresentation is 0, but the compressed frame has a sign; export the file again"
+        )
+    if pixels.photometric in ("YBR_FULL", "YBR_FULL_422") and _j2k_transforms(data):
+        raise RefusedError(
+            f"{name}: PhotometricInterpretation is {pixels.photometric}, but the compressed frame holds RGB that it "
+            "transforms itself (YBR_RCT or YBR_ICT); export the file again"
+        )
+
+
+def _j2k_transforms(data: bytes) -> bool:
+    """Whether the COD marker of JPEG 2000 asks for the transform of colours."""
+    at = 2
+    while at + 9 < len(data) and data[at] == 0xFF and data[at + 1] not in _J2K_TILES:
+        if data[at + 1] == 0x52:
+            return data[at + 8] == 1
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return False
 
 
 def _check_rle(data: bytes, pixels: Pixels, name: str) -> None:
@@ -94,4 +120,4 @@ def _j2k_size(data: bytes) -> tuple[int, int, int, int] | None:
     if len(data) < 48:
         return None
     width, height, left, top = (int.from_bytes(data[i : i + 4], "big") for i in (8, 12, 16, 20))
-    return height - top, width - left, int.from_bytes(data[40:42], "big"), (data[42] & 0x7F) + 1
+    return height - top, width - left, int.from_bytes(data[40:42], "big"), (data[_J2K_DEPTH] & 0x7F) + 1

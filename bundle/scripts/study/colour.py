@@ -4,7 +4,6 @@ import numpy as np
 
 from .case import RefusedError
 from .header import shorten
-from .pixels import clean
 from .source import Source
 
 
@@ -12,7 +11,7 @@ def to_rgb(frame: np.ndarray, kind: str, source: Source) -> np.ndarray:
     """A frame as RGB.
 
     Args:
-        frame: (rows, columns[, samples]) as decoded.
+        frame: (rows, columns[, samples]) as decoded, without unused bits.
         kind: the PhotometricInterpretation it has after decoding.
         source: the file's header.
 
@@ -46,9 +45,7 @@ def _from_ybr(frame: np.ndarray) -> np.ndarray:
 
 def _from_palette(frame: np.ndarray, source: Source) -> np.ndarray:
     """Looks every index up; tables of 16 bits are cut to their upper 8."""
-    assert source.pixels is not None
-    index, _ = clean(frame, source.pixels)
-    return np.stack([_table(colour, index, source) for colour in ("Red", "Green", "Blue")], axis=2)
+    return np.stack([_table(colour, frame, source) for colour in ("Red", "Green", "Blue")], axis=2)
 
 
 def _table(colour: str, index: np.ndarray, source: Source) -> np.ndarray:
@@ -66,5 +63,10 @@ def _table(colour: str, index: np.ndarray, source: Source) -> np.ndarray:
             f"has {len(data)} bytes for {entries} entries of {bits} bits; export the picture as RGB",
         )
     table = np.frombuffer(data, "u1" if bits == 8 else "<u2" if little else ">u2", entries)
+    if bits == 16 and 0 < table.max() < 256:
+        raise header.refusal(
+            f"{keyword}Data",
+            f"has entries of 16 bits of which none is above {table.max()}, which is black; export the picture as RGB",
+        )
     table = table >> 8 if bits == 16 else table
     return table[np.clip(index.astype(np.int64) - first, 0, entries - 1)]

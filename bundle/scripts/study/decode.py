@@ -248,6 +248,6 @@ class PackedFrames:
             "PhotometricInterpretation": pixels.photometric or "MONOCHROME2",
             "NumberOfFrames": 1,
         }
-        if pixels.samples > 1:
-            attributes["PlanarConfiguration"] = pixels.planar
+        if pixels.samples > 1:  # of compressed frames it says nothing (PS3.5, 8.2)
+            attributes["PlanarConfiguration"] = 0
         return {"syntax": pixels.syntax, "attributes": attributes}

@@ -27,19 +27,24 @@ def read_dicom(case: Case, limits: Limits) -> tuple[np.ndarray, Plan, list[str]]
     if plan.channels == 3:
         entry = plan.entries[0]
         ((frame, colour),) = iterate_frames([(entry.source, entry.frame.index)], limits)
-        return to_rgb(frame, colour, entry.source).transpose(2, 1, 0), plan, warnings
+        values, changed = clean(frame, entry.pixels)
+        warnings += _cleared({entry.name} if changed else set())
+        return to_rgb(values, colour, entry.source).transpose(2, 1, 0), plan, warnings
     slopes = [_scale(entry) for entry in plan.entries]
     integers = all(whole(*pair) for pair in slopes) and not any(entry.pixels.real for entry in plan.entries)
     shape = (len(plan.entries), *plan.shape[1::-1])
     cleared: set[str] = set()
     volume = fill(shape, integers, lambda: _parts(plan, slopes, limits, cleared))
-    if cleared:
-        warnings.append(
-            f"bits above BitsStored were set in {len(cleared)} image(s), such as {min(cleared)}; cleared"
-        )
+    warnings += _cleared(cleared)
     if len(plan.shape) == 2:
         return volume.transpose(0, 2, 1), plan, warnings
     return volume.transpose(2, 1, 0)[None], plan, warnings
+
+
+def _cleared(names: set[str]) -> list[str]:
+    if not names:
+        return []
+    return [f"bits above BitsStored were set in {len(names)} image(s), such as {min(names)}; cleared"]
 
 
 def _scale(entry: Entry) -> tuple[float, float]:

@@ -16,7 +16,7 @@ _GROUPS = {
     "RescaleType": "PixelValueTransformationSequence",
 }
 MOST_FRAMES = 2**14
-_FRAME_TYPES = (
+FRAME_TYPES = (
     "MRImageFrameTypeSequence",
     "CTImageFrameTypeSequence",
     "PETFrameTypeSequence",
@@ -27,6 +27,7 @@ _TELLING = (
     ("FrameContentSequence", "TemporalPositionIndex"),
     ("MREchoSequence", "EffectiveEchoTime"),
     ("MRDiffusionSequence", "DiffusionBValue"),
+    ("MRImageFrameTypeSequence", "ComplexImageComponent"),
     ("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"),
     ("TemporalPositionSequence", "TemporalPositionTimeOffset"),
     ("FrameContentSequence", "FrameAcquisitionDateTime"),
@@ -48,9 +49,14 @@ class FrameHeader:
     slope: float | None
     intercept: float | None
     rescale_type: str
-    localizer: bool
+    image_type: tuple[str, ...]
     stack_position: int | None = None
     telling: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def localizer(self) -> bool:
+        """Whether the frame serves to plan others."""
+        return "LOCALIZER" in self.image_type
 
 
 def frame_headers(header: Header, frames: int) -> tuple[FrameHeader, ...]:
@@ -104,7 +110,7 @@ def _frame(index: int, holders: list[Header], root: Header) -> FrameHeader:
         slope=find("RescaleSlope").number("RescaleSlope"),
         intercept=find("RescaleIntercept").number("RescaleIntercept"),
         rescale_type=find("RescaleType").text("RescaleType"),
-        localizer="LOCALIZER" in _image_type(holders, root),
+        image_type=_image_type(holders, root),
         stack_position=_stack_position(holders),
         telling=_telling(holders) if holders != [root] else (),
     )
@@ -112,7 +118,7 @@ def _frame(index: int, holders: list[Header], root: Header) -> FrameHeader:
 
 def _image_type(holders: list[Header], root: Header) -> tuple[str, ...]:
     for holder in holders:
-        for keyword in _FRAME_TYPES:
+        for keyword in FRAME_TYPES:
             group = holder.group(keyword)
             if group is not None and "FrameType" in group:
                 return tuple(text.upper() for text in group.texts("FrameType"))

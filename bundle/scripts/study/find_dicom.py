@@ -253,9 +253,8 @@ class SeriesSearch:
 
 
 def _without_identity(error: RefusedError, group: Sequence[Source]) -> str:
-    """A reason, which may quote what repeats the patient's name."""
-    mask = masker_of(group)
-    return mask(mask.quoted(str(error)))
+    """A reason, which may quote what repeats the patient's name; its files are named by masked names."""
+    return masker_of(group).quoted(str(error))
 
 
 def _strays(groups: dict[str, list[Source]]) -> list[Source]:

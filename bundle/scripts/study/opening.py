@@ -71,23 +71,22 @@ def open_dataset(file: Path, name: str, limits: Limits) -> tuple[BinaryIO, bool,
     """Opens a DICOM file; a deflated one is unpacked within the limits.
 
     Returns:
-        The stream, whether it begins with preamble and meta information, and the transfer syntax (or "").
+        The stream, whether it begins with a preamble, and the transfer syntax (or "").
     """
     stream = open(file, "rb")  # noqa: SIM115
     try:
         limits.check_file(file.stat().st_size, name)
         head = stream.read(132)
-        if head[128:132] != b"DICM":
-            if not looks_like_dicom(head):
-                raise RefusedError(
-                    f"{name}: it begins as no DICOM file, with neither its mark nor a data set; fetch it again"
-                )
-            stream.seek(0)
-            return stream, False, ""
+        preamble = head[128:132] == b"DICM"
+        if not looks_like_dicom(head):
+            raise RefusedError(
+                f"{name}: it begins as no DICOM file, with neither its mark nor a data set; fetch it again"
+            )
+        stream.seek(132 if preamble else 0)
         syntax, end = _meta(stream, name)
         if syntax != DEFLATED:
             stream.seek(0)
-            return stream, True, syntax
+            return stream, preamble, syntax
         stream.seek(end)
         with stream:
             return io.BytesIO(_inflate(stream, name, limits)), False, syntax

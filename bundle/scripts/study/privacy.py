@@ -152,7 +152,9 @@ _LETTERS = dict(_marked())
 _DAY = re.compile(
     r"(?<!\d)(?<!\d\.)(?=((?:\d{6}|\d{8}|\d{1,4}[\W_]{1,3}\d{1,2}[\W_]{1,3}\d{1,4})(?!\d)(?!\.\d)))"
 )
-_QUOTED = re.compile(r"'[^']*(?:'|\.\.\.)|\"[^\"]*(?:\"|\.\.\.)")
+_QUOTED = re.compile(
+    r"""(?<!\w)b?(?:'(?:\\.|[^'\\])*(?:'|\.\.\.)|"(?:\\.|[^"\\])*(?:"|\.\.\.))"""
+)  # no apostrophe
 
 
 def _composed(text: str) -> str:

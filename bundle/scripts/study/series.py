@@ -11,24 +11,28 @@ import numpy as np
 from .case import RefusedError
 from .enhanced import FrameHeader
 from .geometry import Plane, affine_ras, axes, check_alike, check_plane, order, slice_step
-from .header import shorten
+from .header import Header, shorten
 from .limits import Limits
 from .source import Pixels, Source, differing, masker_of
 from .syntax import LOSSY
+from .tags import IDENTITY
 
 MOST_PARTS = 10_000  # of a concatenation that are looked for
 GEOMETRIC = ("CT", "MR", "PT", "NM")
+TIMES = ("EchoTime", "EffectiveEchoTime")
 SINGLE = (
     "StackID",
     "TemporalPositionIndex",
     "TemporalPositionIdentifier",
     "EchoNumbers",
-    "EchoTime",
-    "EffectiveEchoTime",
+    *TIMES,
     "DiffusionBValue",
     "ConvolutionKernel",
+    "ComplexImageComponent",
 )
-ALIKE_IN_ONE = ("FlipAngle", "InversionTime", "KVP", "ContrastBolusAgent")
+ALIKE_IN_ONE = ("FlipAngle", "InversionTime", "KVP", "ContrastBolusAgent", "ImageType")
+SERIES = ("SeriesNumber", "SeriesDescription", "SequenceName")
+_COMPONENTS = {"M", "P", "R", "I", "MAGNITUDE", "PHASE", "REAL", "IMAGINARY"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Entry:
 
     def telling(self, keyword: str) -> str:
         """An attribute that tells volumes apart, of the frame or of its file, as text."""
+        if keyword == "ImageType":
+            return "\\".join(self.frame.image_type)
         for name, value in self.frame.telling:
             if name == keyword:
                 return value
@@ -150,12 +156,7 @@ def _check_concatenations(sources: Sequence[Source]) -> None:
 
 def _check_mixture(entries: Sequence[Entry]) -> None:
     first = entries[0]
-    if any(entry.source.identity != first.source.identity for entry in entries):
-        who = next(entry for entry in entries if entry.source.identity != first.source.identity)
-        raise RefusedError(
-            f"{who.name}: PatientName, PatientID or another identifier differs from {first.name} under one "
-            "SeriesInstanceUID; separate the patients"
-        )
+    _check_patient(entries)
     for entry in entries:
         for keyword, value in first.source.alike.items():
             found = entry.source.alike[keyword]
@@ -174,28 +175,71 @@ def _check_mixture(entries: Sequence[Entry]) -> None:
                     f"{entry.name}: {keyword} is {found}, but {value} in {first.name}; "
                     "a volume needs one matrix size, separate the images"
                 )
+    if not first.source.series:
+        _check_one_series(entries)
     _check_rescale(entries)
+
+
+def _check_patient(entries: Sequence[Entry]) -> None:
+    """Refuses images of several patients; what only some of them tell of a patient is no other patient."""
+    for keyword in IDENTITY:
+        told = [(entry, _person(entry.source.header, keyword)) for entry in entries]
+        if keyword not in ("PatientID", "PatientName"):
+            told = [(entry, values) for entry, values in told if values]
+        other = next((entry for entry, values in told if values != told[0][1]), None)
+        if other is not None:
+            raise RefusedError(
+                f"{other.name}: {keyword} differs from {told[0][0].name} under one SeriesInstanceUID; "
+                "separate the patients"
+            )
+
+
+def _person(header: Header, keyword: str) -> tuple[str, ...]:
+    """An attribute that identifies a patient; components of a name that are empty at its end mean nothing."""
+    return tuple(
+        "=".join(writing.rstrip("^ ") for writing in text.split("=")).rstrip("=")
+        for text in header.shown(keyword)
+    )
+
+
+def _check_one_series(entries: Sequence[Entry]) -> None:
+    """Refuses images without SeriesInstanceUID that tell of several series."""
+    first = entries[0]
+    for keyword in SERIES:
+        for entry in entries:
+            found, value = entry.telling(keyword), first.telling(keyword)
+            if found != value:
+                raise RefusedError(
+                    f"{entry.name}: {keyword} is {shorten(found)}, but {shorten(value)} in {first.name}, and "
+                    "SeriesInstanceUID is missing; put each series into a folder of its own"
+                )
 
 
 def _check_one_volume(entries: Sequence[Entry]) -> None:
     """Refuses echoes, stacks or time points that share a series without sharing a position."""
-    first = entries[0]
-    for entry in entries[1:]:
-        for keyword in SINGLE:
-            found, value = entry.telling(keyword), first.telling(keyword)
-            if found and value and not _same(found, value):
+    for keyword in (*SINGLE, "ImageType"):
+        told = [(entry, value) for entry in entries if (value := entry.telling(keyword))]
+        for entry, value in told[1:]:
+            if not _one_volume(keyword, value, told[0][1]):
                 raise RefusedError(
-                    f"{entry.name}: {keyword} is {shorten(found)}, but {shorten(value)} in {first.name}; "
+                    f"{entry.name}: {keyword} is {shorten(value)}, but {shorten(told[0][1])} in {told[0][0].name}; "
                     "several volumes under one SeriesInstanceUID, separate them"
                 )
 
 
-def _same(one: str, other: str) -> bool:
-    """Whether two texts are equal, or are numbers within 1 %."""
+def _one_volume(keyword: str, value: str, other: str) -> bool:
+    """Whether slices with these two values can be of one volume."""
+    if keyword == "ImageType":  # what else it says may differ
+        return not {*value.split("\\")} & _COMPONENTS ^ {*other.split("\\")} & _COMPONENTS
+    return _same(value, other, 0.01 if keyword in TIMES else 1e-6)
+
+
+def _same(one: str, other: str, tolerance: float) -> bool:
+    """Whether two texts are equal, or are numbers that differ by a part of themselves at most."""
     if one == other:
         return True
     try:
-        return math.isclose(float(one), float(other), rel_tol=0.01)
+        return math.isclose(float(one), float(other), rel_tol=tolerance)
     except ValueError:
         return False
 
@@ -324,10 +368,16 @@ def _mixed_acquisitions(entries: Sequence[Entry]) -> list[str]:
     warnings = []
     for keyword in ALIKE_IN_ONE:
         values = [value for value in (entry.telling(keyword) for entry in entries) if value]
-        other = next((value for value in values if not _same(value, values[0])), None)
+        other = next((value for value in values if not _same(value, values[0], 0.01)), None)
         if other is not None:
             warnings.append(
                 f"{keyword} is {shorten(values[0])} and {shorten(other)} in one series: slices of two acquisitions?"
+            )
+    for keyword in SINGLE:
+        without = sum(not entry.telling(keyword) for entry in entries)
+        if 0 < without < len(entries):
+            warnings.append(
+                f"{keyword} is missing in {without} of {len(entries)} slices: slices of two acquisitions?"
             )
     return warnings
 
@@ -353,8 +403,13 @@ def _lost_ends(entries: Sequence[Entry]) -> list[str]:
         what = "InstanceNumber"
         numbers = [_soft_integer(entry, "InstanceNumber") for entry in entries]
     found = sorted(number for number in numbers if number is not None)
-    if len(found) < len(entries) or len(set(found)) < len(found):
+    if len(found) < len(entries):
         return []
+    if len(set(found)) < len(found):
+        one_file = len({entry.source.file for entry in entries}) < len(entries)
+        if one_file or len(set(found)) == 1:
+            return []
+        return [f"{what} comes twice in one series: slices of two acquisitions?"]
     warnings = []
     if found[0] > 1 and found[-1] - found[0] == len(found) - 1:
         warnings.append(f"{what} begins at {found[0]}: the first or last slices may be missing")

@@ -45,6 +45,7 @@ TELLING = (
     "SliceLocation",
     "InstanceNumber",
     "SeriesNumber",
+    "SeriesDescription",
 )
 READ = (
     "Rows",
