@@ -27,6 +27,11 @@ def write_list(bundle: Path) -> None:
     (bundle / LIST).write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
+def is_released(bundle: Path, name: str, file: str | Path) -> bool:
+    """Whether a file has the content that a bundle's list gives a name."""
+    return (bundle / LIST).is_file() and file_digest(Path(file)) == _listed(bundle).get(name)
+
+
 def verify(bundle: Path) -> int:
     """Compare the files of a bundle with its list.
 
@@ -40,12 +45,11 @@ def verify(bundle: Path) -> int:
         SystemExit: there is no list, or a file differs, is missing or is not listed; it names them all.
     """
     try:
-        lines = (bundle / LIST).read_text(encoding="utf-8").splitlines()
+        expected = _listed(bundle)
     except (OSError, UnicodeDecodeError) as error:
         raise SystemExit(
             f"cannot verify {str(bundle)!r}: no readable {LIST} in it ({type(error).__name__})"
         ) from None
-    expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     wrong = [f"{name}: listed, but not there" for name in expected if not (bundle / name).is_file()]
     found = set(_names(bundle))
     wrong += [f"{name}: there, but not listed" for name in sorted(found - set(expected))]
@@ -63,6 +67,12 @@ def verify(bundle: Path) -> int:
             )
         )
     return len(expected)
+
+
+def _listed(bundle: Path) -> dict[str, str]:
+    """The digests of a bundle's list by name."""
+    lines = (bundle / LIST).read_text(encoding="utf-8").splitlines()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def _names(bundle: Path) -> list[str]:

@@ -55,6 +55,20 @@ def test_training_leaves_the_best_and_the_last_weights_and_a_log(trained: Path) 
     assert list(trained.glob("events.out.tfevents.*"))
 
 
+def test_the_optimisers_own_settings_win(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(CONFIGS.parent))
+    settings = {"dataset_dir": str(dataset), "ckpt_dir": str(tmp_path), "output_dir": str(tmp_path)}
+    changed = {"optimizer#lr": 0.5, "optimizer#weight_decay": 0.3}
+    workflow = ConfigWorkflow(
+        workflow_type="train", config_file=str(CONFIGS / "train.json"), **settings, **changed
+    )
+    groups = workflow.parser.get_parsed_content("optimizer").param_groups
+    assert {group["lr"] for group in groups} == {0.5, 1.0}  # the decoder learns twice as fast
+    assert {group["weight_decay"] for group in groups} == {0.0, 0.3}
+
+
 def test_evaluation_measures_on_the_label_as_it_was_read(
     trained: Path, dataset: Path, tmp_path: Path
 ) -> None:

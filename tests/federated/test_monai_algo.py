@@ -61,7 +61,8 @@ def test_two_sites_train_and_evaluate_for_two_rounds(tmp_path: Path, monkeypatch
     shared = start
     for number in range(1, ROUNDS + 1):
         for client in sites:
-            client.train(ExchangeObject(weights=shared))
+            own = number == 1 and client is sites[0]  # as the client gives them: the memory that they go into
+            client.train(ExchangeObject(weights=client.get_weights().weights if own else shared))
         sent = [client.get_weights() for client in sites]
         assert [answer.weight_type for answer in sent] == [WeightType.WEIGHTS] * 2
         assert all(answer.statistics[FlStatistics.NUM_EXECUTED_ITERATIONS] >= 1 for answer in sent)

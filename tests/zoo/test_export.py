@@ -1,6 +1,7 @@
 """What ``mcanet export`` writes, and what it refuses."""
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,8 +46,61 @@ def test_the_default_task_is_the_repositorys_bundle_again(hippocampus: Path) -> 
     assert_equal(weights(hippocampus / "models" / "model.pt"), weights(BUNDLE / "models" / "model.pt"))
     for folder in ("docs", "scripts"):
         for file in (BUNDLE / folder).rglob("*.*"):
-            if "__pycache__" not in file.parts:
+            if "__pycache__" not in file.parts and file.name not in ("README.md", "data_license.txt"):
                 assert (hippocampus / file.relative_to(BUNDLE)).read_bytes() == file.read_bytes()
+
+
+def test_the_default_tasks_card_speaks_of_its_own_weights_alone(hippocampus: Path) -> None:
+    for file in ("README.md", "docs/README.md", "docs/data_license.txt"):
+        text = (hippocampus / file).read_text()
+        assert "models/tasks" not in text
+        assert "commercially" not in text
+    assert "0.891" in (hippocampus / "README.md").read_text()
+    assert "Antonelli" in (hippocampus / "docs" / "data_license.txt").read_text()
+
+
+def test_what_is_said_of_the_default_tasks_weights_holds_for_no_others(tmp_path: Path) -> None:
+    torch.save(MCANet(in_channels=3, out_channels=3).state_dict(), tmp_path / "own.pt")
+    bundle = export_bundle(tmp_path / "bundle", None, tmp_path / "own.pt")
+    assert not {"data_source", "eval_metrics"} & config(bundle, "metadata").keys()
+    assert "not stated" in (bundle / "docs" / "data_license.txt").read_text()
+    for file in ("README.md", "docs/README.md"):
+        assert "0.891" not in (bundle / file).read_text()
+        assert "Decathlon, Task04" not in (bundle / file).read_text()
+
+
+def test_metadata_and_card_say_how_intensities_and_sizes_are_changed(tmp_path: Path) -> None:
+    task = write_task(
+        tmp_path,
+        _meta_={"version": "1.2.0"},
+        spacing=None,
+        spatial_size=[64, 64],
+        top=2,
+        intensity={
+            "_target_": "ScaleIntensityRanged", "keys": "image", "a_min": -100, "a_max": 700, "b_min": -1,
+            "b_max": "@top", "clip": True,
+        },
+    )  # fmt: skip
+    bundle = export_bundle(tmp_path / "bundle", task)
+    metadata = config(bundle, "metadata")
+    assert metadata["network_data_format"]["inputs"]["image"]["value_range"] == [-1, 2]
+    assert metadata["changelog"] == {"1.2.0": "exported"}
+    card = (bundle / "docs" / "README.md").read_text()
+    assert "pixels whatever their shape" in card
+    assert "padded to" not in card
+
+
+def test_metadata_lists_what_the_bundle_needs() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    needed = re.search(r"^dependencies = \[(.*?)^\]", project, re.MULTILINE | re.DOTALL)
+    assert needed is not None
+    listed = config(BUNDLE, "metadata")["required_packages_version"]
+    pinned = (ROOT / "constraints.txt").read_text().lower().splitlines()
+    names = {*re.findall(r'"([\w-]+)', needed[1])}
+    assert {*listed} == names - {"torch", "monai", "numpy"}  # these have keys of their own
+    assert {f"{name}=={version}" for name, version in listed.items()} <= {
+        re.split(" ;", line)[0] for line in pinned
+    }
 
 
 def test_a_tasks_settings_stand_in_every_workflow(other: Path, task_file: Path) -> None:

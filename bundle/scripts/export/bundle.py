@@ -18,10 +18,10 @@ from ..networks import hand_on_license, license_of, tell_license
 from ..plain_exit import plain_exit
 from ..results.staging import staged
 from ..training.parts import write_hashed_parts
-from ..verify import write_list
+from ..verify import is_released, write_list
 from .configs import CONFIGS, WORKFLOWS, flat_config, task_settings
 from .metadata import task_metadata
-from .model_card import hub_card, model_card
+from .model_card import hub_card, model_card, own_card
 
 OF_WEIGHTS = ("data_source", "data_license", "eval_metrics")
 
@@ -51,9 +51,11 @@ def export_bundle(
     configs = {workflow: flat_config(workflow, task_file) for workflow in WORKFLOWS}
     metadata = task_metadata(configs["inference"], task_file)
     weights = ckpt_path or _weights(task_file)
-    if ckpt_path is not None and _is_ours(task_file):  # what it says of its own weights holds for no others
-        metadata = {key: value for key, value in metadata.items() if key not in OF_WEIGHTS}
     network = _network(configs["inference"], weights)
+    ours = _is_ours(task_file)
+    shipped = ours and is_released(BUNDLE_ROOT, _shipped_name(task_file), weights)
+    if ours and not shipped:  # what this bundle says of its own weights holds for no others
+        metadata = {key: value for key, value in metadata.items() if key not in OF_WEIGHTS}
     output_dir.parent.mkdir(parents=True, exist_ok=True)
     tell_license(weights)
     with staged(output_dir) as folder:
@@ -62,7 +64,7 @@ def export_bundle(
         torch.save(network.state_dict(), folder / "models" / "model.pt")
         write_hashed_parts(weights, folder / "models")
         hand_on_license(weights, folder / "models")
-        _write_docs(folder, metadata, configs, task_file, license_of(weights))
+        _write_docs(folder, metadata, configs, task_file, license_of(weights), shipped)
         shutil.copyfile(BUNDLE_ROOT / "LICENSE", folder / "LICENSE")
         shutil.copytree(
             BUNDLE_ROOT / "scripts", folder / "scripts", ignore=shutil.ignore_patterns("__pycache__")
@@ -118,6 +120,7 @@ def _write_docs(
     configs: Mapping[str, Any],
     task_file: Path | None,
     forbidding: str,
+    shipped: bool,
 ) -> None:
     """The model card, as the model zoo and as the Hugging Face Hub want it, and the licence of the data.
 
@@ -127,32 +130,40 @@ def _write_docs(
         configs: of the task.
         task_file: None for the default task.
         forbidding: the licence of the weights' data, if it forbids commercial use.
+        shipped: whether the weights are those that this bundle ships for a task of its own.
     """
-    if task_file is None:
-        shutil.copytree(BUNDLE_ROOT / "docs", folder / "docs")
-    else:
-        (folder / "docs").mkdir()
-        (folder / "docs" / "README.md").write_text(
-            model_card(metadata, configs, forbidding), encoding="utf-8"
-        )
-        (folder / "docs" / "data_license.txt").write_text(
-            _data_license(metadata, task_file, forbidding), encoding="utf-8"
-        )
-    card = (folder / "docs" / "README.md").read_text(encoding="utf-8")
+    card = model_card(metadata, configs, forbidding)
+    (folder / "docs").mkdir()
+    if shipped and task_file is None:
+        card = own_card(card)
+        shutil.copytree(BUNDLE_ROOT / "docs", folder / "docs", dirs_exist_ok=True)
+    (folder / "docs" / "README.md").write_text(card, encoding="utf-8")
+    (folder / "docs" / "data_license.txt").write_text(
+        _shipped_license(task_file) if shipped else _data_license(metadata, forbidding), encoding="utf-8"
+    )
     (folder / "README.md").write_text(hub_card(card, metadata, forbidding), encoding="utf-8")
 
 
 def _is_ours(task_file: Path | None) -> bool:
-    """Whether a task is one of this bundle's, beside the default one."""
-    return task_file is not None and task_file.parent == CONFIGS / "tasks"
+    """Whether a task is one of this bundle's."""
+    return task_file is None or task_file.parent == CONFIGS / "tasks"
 
 
-def _data_license(metadata: Mapping[str, Any], task_file: Path, forbidding: str) -> str:
-    """What this bundle says of its own task's data, or what the task's metadata does."""
-    weights = f"models/tasks/{task_file.stem}.pt"
-    for block in (BUNDLE_ROOT / "docs" / "data_license.txt").read_text(encoding="utf-8").split("\n\n"):
-        if _is_ours(task_file) and "data_license" in metadata and block.startswith(weights):
-            return block.replace(weights, "models/model.pt").strip() + "\n"
+def _shipped_name(task_file: Path | None) -> str:
+    """Where this bundle keeps the weights of a task of its own."""
+    return "models/model.pt" if task_file is None else f"models/tasks/{task_file.stem}.pt"
+
+
+def _shipped_license(task_file: Path | None) -> str:
+    """What this bundle says of the data of a task of its own."""
+    weights = _shipped_name(task_file)
+    blocks = (BUNDLE_ROOT / "docs" / "data_license.txt").read_text(encoding="utf-8").split("\n\n")
+    block = next(block for block in blocks if block.startswith(weights))
+    return block.replace(weights, "models/model.pt").strip() + "\n"
+
+
+def _data_license(metadata: Mapping[str, Any], forbidding: str) -> str:
+    """What a task's metadata says of its data."""
     stated = metadata.get("data_license", "The licence of the training data was not stated.")
     used = f"These weights may not be used commercially, their training data are {forbidding}\n"
     return f"{stated}\n" + (used if forbidding else "")

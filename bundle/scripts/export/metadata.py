@@ -40,6 +40,7 @@ def task_metadata(config: Mapping[str, Any], task_file: Path | None = None) -> d
     """
     parser = ConfigParser(copy.deepcopy(dict(config)))
     settings = {name: parser.get_parsed_content(name) for name in SETTINGS}
+    settings["value_range"] = _value_range(parser)
     labels = label_table(settings["labels"])
     metadata = ConfigParser.load_config_file(CONFIGS / "metadata.json")
     formats = metadata["network_data_format"]
@@ -77,7 +78,7 @@ def _of_task(
         "task": "Segmentation of " + ", ".join(label.name for label in labels),
         "label_classes": "single channel: 0 background, "
         + ", ".join(f"{label.value} {label.name}" for label in labels),
-        "changelog": {own["version"]: "exported"},
+        "changelog": {given.get("version", own["version"]): "exported"},
         **{key: value for key, value in given.items() if key != "channels"},
         "references": own["references"][:REFERENCES_OF_NETWORK] + given.get("references", []),
     }
@@ -109,8 +110,17 @@ def _image(settings: Mapping[str, Any], called: Any) -> dict[str, Any]:
     return {
         "format": "RGB" if colour else {"CT": "hounsfield"}.get(modality, "magnitude"),
         "modality": modality,
+        **settings["value_range"],
         **_shape(settings["roi_size"], names),
     }
+
+
+def _value_range(parser: ConfigParser) -> dict[str, Any]:
+    """The range that the network sees, where the transform of intensities cuts them to one."""
+    if not {"clip", "b_min", "b_max"} <= {*parser["intensity"]}:
+        return {}
+    clips, low, high = (parser.get_parsed_content(f"intensity#{key}") for key in ("clip", "b_min", "b_max"))
+    return {"value_range": [low, high]} if clips else {}
 
 
 def _prediction(settings: Mapping[str, Any], labels: tuple[Label, ...]) -> dict[str, Any]:

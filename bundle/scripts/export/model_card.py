@@ -12,7 +12,7 @@ _TEMPLATE = Path(__file__).with_name("model_card.md")
 
 
 def model_card(metadata: Mapping[str, Any], configs: Mapping[str, Any], forbidding: str = "") -> str:
-    """The card of a task that is not the default one, from what its metadata and its settings say.
+    """The card of a task, from what its metadata and its settings say.
 
     Args:
         metadata: see :func:`task_metadata`.
@@ -34,6 +34,12 @@ def model_card(metadata: Mapping[str, Any], configs: Mapping[str, Any], forbiddi
         forbidding=forbidding,
         commands=_section(own, "Commands").replace("Task04_Hippocampus", "DATA"),
     )
+
+
+def own_card(card: str) -> str:
+    """The default task's own card, with the licence of one that speaks of no other task."""
+    own = (BUNDLE_ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    return own.replace(_section(own, "License"), _section(card, "License"))
 
 
 def hub_card(card: str, metadata: Mapping[str, Any], forbidding: str = "") -> str:

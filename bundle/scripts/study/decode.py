@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from .case import RefusedError
 from .codestream import check_codestream
@@ -163,8 +164,6 @@ def _watch(
     process: "subprocess.Popen[bytes]", seconds: float, done: threading.Event, expired: threading.Event
 ) -> None:
     """Kills a process that computes for so long, or is waited for ten times as long: a busy machine is no fault."""
-    import psutil
-
     try:
         times = psutil.Process(process.pid).cpu_times
         start = sum(times()[:2])
