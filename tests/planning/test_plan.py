@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from mcanet.scripts.cli import main
 from mcanet.scripts.planning import plan
-from mcanet.scripts.results import label_table
+from mcanet.scripts.results import PostProcess, label_table
 from mcanet.scripts.results.display import view_of
 from mcanet.scripts.training import labelled_datalist
 from monai.data import MetaTensor
@@ -56,6 +56,20 @@ def test_thick_slices_are_shown_in_their_own_plane(
     printed = capsys.readouterr().out
     assert "thick or few slices" in printed
     assert "mcanet train" in printed
+
+
+def test_one_piece_is_kept_of_those_labels_alone_that_are_in_one(tmp_path: Path) -> None:
+    data = layouts.decathlon(tmp_path / "data", count=12)
+    layouts.describe(data, labels={"0": "background", "1": "wall", "2": "cavity", "3": "kidneys"})
+    for i in (2, 7):  # few of the cases, but whenever it is there in two pieces
+        mask = layouts.volume(i)[1]
+        mask[2:5, 2:5, 2:5] = mask[2:5, 30:33, 2:5] = 3
+        layouts.save(mask, data / "labelsTr" / f"heart_{i}.nii.gz")
+    task = planned(data)
+    assert task["keep_largest"] == [1, 2]
+    assert "kidneys in 0 of 2 cases" in task["notes"]["keep_largest"]
+    cleaned = PostProcess(keep_largest=task["keep_largest"])(mask[None])
+    assert np.array_equal(cleaned[0], mask)
 
 
 def test_isotropic_channels_are_shown_in_three_planes_and_values_mapped(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ ROOM = 1.5  # of a patch over the labels' extent
 BYTES_PER_PIXEL = 4096  # of a training step: 2.6 KB of activations measured, weights, gradients, margin
 PIXELS_PER_STEP = 32 * 96 * 96  # of the default task
 STEPS = 4000
+SINGLE = 0.95  # of the cases that hold a label: in so many it is in one piece
 SCORES = 2 * 2**30  # bytes that averaging several planes may hold
 
 
@@ -100,8 +101,12 @@ def _is_thick(one: Facts, axis: int) -> bool:
 
 def _remark_on(cases: Sequence[str]) -> str:
     """A remark on cases whose thick slices lie across another axis than most."""
-    shown = ", ".join(cases[:5]) + (", …" if len(cases) > 5 else "")
-    return f"; {len(cases)} stacked another way ({shown}): take them out" if cases else ""
+    return f"; {len(cases)} stacked another way ({_first(cases)}): take them out" if cases else ""
+
+
+def _first(words: Sequence[str]) -> str:
+    """The first few of a list."""
+    return ", ".join(words[:5]) + (", …" if len(words) > 5 else "")
 
 
 def picture_grid(facts: Sequence[Facts]) -> dict[str, Choice]:
@@ -250,12 +255,10 @@ def _but_for_l_and_r(one: str, other: str) -> bool:
 
 
 def drawing(facts: Sequence[Facts], names: Sequence[str]) -> dict[str, Choice]:
-    """What is drawn, turned, and kept of the answer."""
+    """What is drawn, and turned."""
     share = float(np.median([1 - one.voxels[0] / sum(one.voxels) for one in facts]))
     rare = share < 0.1
     sides = _sided(names)
-    whole = [piece for one in facts for piece in one.in_one_piece]
-    single = sum(whole) >= 0.95 * len(whole)
     pictures = len(facts[0].shape) == 2
     turn = (
         Choice(0.5, "pictures are flipped and turned") if pictures else Choice(0.0, "patients lie one way up")
@@ -273,5 +276,19 @@ def drawing(facts: Sequence[Facts], names: Sequence[str]) -> dict[str, Choice]:
         ),
         "mirror": mirror,
         "turn": turn,
-        "keep_largest": Choice(single, f"{sum(whole)} of {len(whole)} labels are in one piece"),
     }
+
+
+def cleaning(facts: Sequence[Facts], names: Sequence[str]) -> dict[str, Choice]:
+    """keep_largest: the labels of which one piece is kept, each by the cases that hold it."""
+    single, several = [], []
+    for value, name in enumerate(names, 1):
+        whole = [one.in_one_piece[value] for one in facts if value in one.in_one_piece]
+        if whole and sum(whole) >= SINGLE * len(whole):
+            single.append(value)
+        else:
+            several.append(f"{name} in {sum(whole)} of {len(whole)} cases")
+    if not several:
+        return {"keep_largest": Choice(True, "each label is in one piece, but for few exceptions")}
+    words = f"in one piece: {_first(several)}" + ("; the others always, or nearly" if single else "")
+    return {"keep_largest": Choice(single or False, words)}

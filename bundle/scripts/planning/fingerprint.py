@@ -1,5 +1,6 @@
 """What every pair of a data set is like. (MONAI's DataAnalyzer reads neither strictly nor pictures.)"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class Facts:
         spacing: mm along each axis; pixels count as 1.
         voxels: of each class, the background first.
         extent: voxels that the labels together span along each axis; empty where there are none.
-        in_one_piece: for each label that is there, whether it is a single piece but for crumbs.
+        in_one_piece: of each label that is there, whether it is a single piece but for crumbs.
         objects: the largest side, in voxels, of each connected piece.
         mean: of each channel; likewise ``std``.
         lowest: value of the image.
@@ -41,7 +42,7 @@ class Facts:
     spacing: tuple[float, ...]
     voxels: tuple[int, ...]
     extent: tuple[int, ...]
-    in_one_piece: tuple[bool, ...]
+    in_one_piece: Mapping[int, bool]
     objects: tuple[int, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -96,16 +97,16 @@ def facts_of(pair: Pair, classes: Classes, limits: Limits) -> Facts:
     )
 
 
-def _shapes(label: np.ndarray) -> tuple[tuple[int, ...], tuple[bool, ...], tuple[int, ...]]:
+def _shapes(label: np.ndarray) -> tuple[tuple[int, ...], dict[int, bool], tuple[int, ...]]:
     """Extent of all labels, whether each is in one piece, and the largest side of every piece."""
     box = ndimage.find_objects((label > 0).astype(np.uint8))
     if not box:
-        return (), (), ()
+        return (), {}, ()
     inside = label[box[0]]
-    whole, objects = [], []
-    for value in np.unique(inside[inside > 0]):
+    whole, objects = dict[int, bool](), []
+    for value in np.unique(inside[inside > 0]).tolist():
         pieces, _ = ndimage.label(inside == value)
         sizes = np.bincount(pieces.reshape(-1))[1:]
-        whole.append(bool(sizes.max() >= WHOLE * sizes.sum()))
+        whole[value] = bool(sizes.max() >= WHOLE * sizes.sum())
         objects += [max(side.stop - side.start for side in piece) for piece in ndimage.find_objects(pieces)]
-    return inside.shape, tuple(whole), tuple(objects)
+    return inside.shape, whole, tuple(objects)

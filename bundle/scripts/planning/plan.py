@@ -186,6 +186,7 @@ def settings(
         ),
         **choose.caching(facts, memory),
         **choose.drawing(facts, classes.names),
+        **choose.cleaning(facts, classes.names),
         **split,
         **fitness(facts, ct, view["planes"].value),
     }
