@@ -456,6 +456,45 @@ def test_masks_of_resized_or_mixed_black_and_white_are_one_label(tmp_path: Path)
     assert planned(mixed)["label_map"] == {"above": 0}
 
 
+@pytest.mark.parametrize("filter", ["BOX", "BILINEAR", "HAMMING"])
+def test_greys_that_rim_the_white_of_a_halved_mask_are_no_labels(filter: str, tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data", size=144)
+    for file in (*(data / "images").iterdir(), *(data / "masks").iterdir()):
+        Image.open(file).resize((72, 72), Image.Resampling[filter]).save(file)
+    greys = {value for file in (data / "masks").iterdir() for value in np.unique(Image.open(file)).tolist()}
+    assert 4 <= len(greys) <= 32
+    assert planned(data)["label_map"] == {"above": 127}
+
+
+def test_white_of_another_value_in_one_mask_is_white(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data")
+    mask = data / "masks" / "case3.png"
+    Image.fromarray(np.asarray(Image.open(mask)) // 255 * 254).save(mask)
+    assert planned(data)["label_map"] == {"above": 0}
+
+
+def test_values_that_fill_areas_of_their_own_stay_labels(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data")
+    for file in (data / "masks").iterdir():
+        mask = np.asarray(Image.open(file)).copy()  # a white disc
+        mask[2:6, 5:20], mask[2:6, 30:50], mask[66:69, 5:20] = 64, 128, 192
+        Image.fromarray(mask).save(file)
+    assert planned(data)["label_map"] == {"0": 0, "64": 1, "128": 2, "192": 3, "255": 4}
+
+
+def test_a_parcellation_without_names_keeps_a_label_for_each_value(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for i in range(4):
+        label = np.zeros((40, 40, 12), np.uint8)
+        for value in range(40):
+            label[5 * (value % 8) :, 8 * (value // 8) :, 2 + i : 10] = value + 1
+        layouts.save((label + i).astype(np.int16), data / "images" / f"brain{i}.nii.gz", (1, 1, 1))
+        layouts.save(label, data / "labels" / f"brain{i}.nii.gz", (1, 1, 1))
+    task = planned(data)
+    assert (task["label_map"], task["out_channels"]) == (None, 41)
+    assert "the same values, 1 to 40" in task["notes"]["label_map"]
+
+
 def test_masks_without_a_background_are_refused(tmp_path: Path) -> None:
     data = layouts.pictures(tmp_path / "data", high=1)
     for file in (data / "masks").iterdir():
