@@ -166,6 +166,21 @@ def test_large_objects_are_shrunk_until_a_picture_fits(tmp_path: Path) -> None:
     assert task["roi_size"] == [256, 256]
 
 
+@pytest.mark.parametrize(("width", "spacing"), [(2, None), (6, 1.88)])
+def test_thin_vessels_are_not_shrunk_until_they_vanish(
+    width: int, spacing: float | None, tmp_path: Path
+) -> None:
+    data = layouts.pictures(tmp_path / "data", size=640)
+    for file in (data / "masks").iterdir():
+        mask = np.zeros((640, 640), np.uint8)
+        for start in range(10, 640, 80):
+            mask[start : start + width] = mask[:, start : start + width] = 255
+        Image.fromarray(mask).save(file)
+    task = planned(data)
+    assert task["roi_size"] == [256, 256]
+    assert task["spacing"] == pytest.approx(spacing, abs=0.2)
+
+
 def test_numbered_objects_and_masks_saved_as_jpeg_become_one_label(tmp_path: Path) -> None:
     numbered, jpeg = (layouts.pictures(tmp_path / name, size=160) for name in ("numbered", "jpeg"))
     for i, file in enumerate(sorted((numbered / "masks").iterdir())):

@@ -15,6 +15,7 @@ FEW_SLICES = 0.25  # of the slices' width: too few to be looked at from the side
 NEAR = 3.0  # neighbours farther apart than so many pixels show something else
 STRIDE = 32  # of the network's deepest stage
 SMALLEST_PATCH, LARGEST_PATCH = 64, 256
+THINNEST = 3.0  # pixels that shrinking leaves of a thin structure: of fewer, parts vanish
 ROOM = 1.5  # of a patch over the labels' extent
 BYTES_PER_PIXEL = 4096  # of a training step: 2.6 KB of activations measured, weights, gradients, margin
 PIXELS_PER_STEP = 32 * 96 * 96  # of the default task
@@ -113,14 +114,16 @@ def picture_grid(facts: Sequence[Facts]) -> dict[str, Choice]:
     """spacing and roi_size of pictures."""
     side = float(np.median([max(one.shape) for one in facts]))
     large = _by_area([n for one in facts for n in one.objects])
-    shrink = side / LARGEST_PATCH if large > LARGEST_PATCH / 2 else 1.0
+    thin = _thinnest(facts)
+    fits = side / LARGEST_PATCH if large > LARGEST_PATCH / 2 else 1.0
+    shrink = min(fits, thin / THINNEST)
     if shrink > 1.01:
+        until = f"a picture of {side:.0f} fits" if shrink == fits else f"that is {THINNEST:g}"
         shrink = rounded(shrink, 3)
-        spacing = Choice(
-            shrink, f"objects up to {large:.0f} pixels: shrunk until a picture of {side:.0f} fits"
-        )
+        words = f"objects up to {large:.0f} pixels, {thin:.2g} thick: shrunk until {until}"
+        spacing = Choice(shrink, words)
     else:
-        words = f"pixels as they are: nine tenths of what is labelled in objects up to {large:.0f}"
+        words = f"pixels as they are: nine tenths of what is labelled in objects up to {large:.0f}, {thin:.2g} thick"
         shrink, spacing = 1.0, Choice(None, words)
     roi = _patch(side / shrink, side / shrink)
     return {
@@ -134,6 +137,15 @@ def _by_area(objects: Sequence[int]) -> float:
     sides = np.sort(np.asarray(objects, float))
     covered = np.cumsum(sides**2)
     return float(sides[np.searchsorted(covered, 0.9 * covered[-1])])
+
+
+def _thinnest(facts: Sequence[Facts]) -> float:
+    """The pixels that the thinnest label is thick, each by the median of the cases that hold it."""
+    labels = {value for one in facts for value in one.thickness}
+    return min(
+        float(np.median([one.thickness[value] for one in facts if value in one.thickness]))
+        for value in labels
+    )
 
 
 def volume_grid(facts: Sequence[Facts], planes: Sequence[int]) -> dict[str, Choice]:
