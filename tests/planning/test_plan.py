@@ -310,6 +310,15 @@ def test_patients_stay_together_and_left_is_not_mirrored_into_right(tmp_path: Pa
         ("patient00{}_study0{}_series00", "01"),
         ("OAS1_000{}_MR1_v{}", "12"),
         ("P_0000{}_{}_CC", ["LEFT", "RIGHT"]),
+        ("Image_0{}{}", "LR"),
+        ("patient00{}frame0{}", "01"),
+        ("p0{}{}", "ab"),
+        ("sub00{}.ses{}", "12"),
+        ("patient {} slice {}", "12"),
+        ("case{}({})", "12"),
+        ("study{}scan{}rep1", "12"),
+        ("slice00{1}_patient0{0}", "12"),
+        ("img00{1}_p0{0}", "12"),
     ],
 )
 @pytest.mark.parametrize("patients", [3, 6])
@@ -327,6 +336,18 @@ def test_patients_are_known_by_many_names_and_few_are_spoken_of(
     else:
         assert task["case_groups"]
         assert f"{patients} patients" in task["notes"]["case_groups"]
+
+
+def test_hashes_for_names_are_no_patients(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data", count=12)
+    for folder in ("images", "masks"):
+        for i, file in enumerate(sorted((data / folder).iterdir())):
+            file.rename(file.with_name(f"cju{i // 2}qkwl35piu0993l0dewei{i}.png"))
+    task = planned(data)
+    assert (task["case_groups"], task["notes"]["case_groups"]) == (
+        None,
+        "each case stands alone, by its name",
+    )
 
 
 @pytest.mark.parametrize("spacing", [(1.4, 1.4, 1.0), (3.0, 3.0, 1.0), (1.0, 1.0, 1.0)])

@@ -120,11 +120,11 @@ def picture_grid(facts: Sequence[Facts]) -> dict[str, Choice]:
     if shrink > 1.01:
         until = f"a picture of {side:.0f} fits" if shrink == fits else f"that is {THINNEST:g}"
         shrink = rounded(shrink, 3)
-        words = f"objects up to {large:.0f} pixels, {thin:.2g} thick: shrunk until {until}"
+        words = f"objects up to {large:.0f} pixels, {rounded(thin, 2):g} thick: shrunk until {until}"
         spacing = Choice(shrink, words)
     else:
-        words = f"pixels as they are: nine tenths of what is labelled in objects up to {large:.0f}, {thin:.2g} thick"
-        shrink, spacing = 1.0, Choice(None, words)
+        words = f"nine tenths of what is labelled in objects up to {large:.0f}, {rounded(thin, 2):g} thick"
+        shrink, spacing = 1.0, Choice(None, f"pixels as they are: {words}")
     roi = _patch(side / shrink, side / shrink)
     return {
         "spacing": spacing,

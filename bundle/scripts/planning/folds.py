@@ -1,13 +1,19 @@
 """How the cases are cut into parts."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 
 from ..training.datalist import group_of, split
 from .choices import Choice
 
-# sub-01_ses-02_T1w (BIDS); patient026_frame12, up to the first number; OAS1_0004_MR1, up to the second
-PATIENTS = (r"^(sub-[^_]+(?=_))", *(rf"^((?:\D*\d+(?!\d)){{{number}}})(?=[_-])" for number in (1, 2, 3)))
+SLICE = r"(?:.*(?:slice|frame|img|image)[\W_]*\d+[\W_]*)?"  # before the patient, it is no part of their name
+PATIENT = r"(?:(?:.*?[\W\d_])??(?:patient|pat|subject|subj|sub)|case|p)[\W_]*\d+"
+# sub-01_ses-02_T1w (BIDS); patient 1 slice 2, case1(2), slice000_p01
+NAMED = (r"^(sub-[^_]+(?=_))", rf"(?i)^{SLICE}({PATIENT})")
+# 026_frame12 or 01L, up to the first number; OAS1_0004_MR1, up to the second
+NUMBERED = tuple(rf"^((?:\D*\d+(?!\d)){{{number}}})" for number in (1, 2, 3))
+HASH = re.compile(r"(?:[a-f]+\d+){3}|(?:[^\W\d_]+\d+){4}", re.IGNORECASE)  # whose first numbers say nothing
 FEWEST_PATIENTS = 5
 FOLDS = 5
 
@@ -41,7 +47,8 @@ def folds(cases: Sequence[str], labelled: Collection[str]) -> tuple[dict[str, Ch
 def _patients(cases: Sequence[str]) -> tuple[Choice, list[str]]:
     """The pattern of the patients' names, and whose each case is: of the shortest names that leave enough to cut."""
     alike = ""
-    for pattern in PATIENTS:
+    after = "(?=[_-])" if any(map(HASH.search, cases)) else r"(?=\D)"
+    for pattern in (*NAMED, *(number + after for number in NUMBERED)):
         patients = [group_of(case, pattern) for case in cases]
         count = Counter(patients)
         name, _ = count.most_common(1)[0]
