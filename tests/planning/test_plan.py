@@ -816,6 +816,16 @@ def test_a_mask_of_two_images_is_named(tmp_path: Path) -> None:
     assert_refused(data, "labelsTr/heart_0.nii.gz: the label of 2 images in dataset.json")
 
 
+def test_files_that_stand_twice_in_a_list_are_named(tmp_path: Path) -> None:
+    data = layouts.decathlon(tmp_path / "data")
+    first, second, *others = json.loads((data / "dataset.json").read_text())["training"]
+    layouts.describe(data, training=[first | {"image": first["label"]}, second, *others])
+    assert_refused(data, "labelsTr/heart_0.nii.gz: an image and a label in dataset.json")
+    twice = [first["image"], first["image"].removeprefix("./")]
+    layouts.describe(data, training=[first | {"image": twice}, second, *others])
+    assert_refused(data, "imagesTr/heart_0.nii.gz: listed 2 times in dataset.json")
+
+
 def test_masks_saved_as_jpeg_keep_the_name_that_is_declared(tmp_path: Path) -> None:
     data = layouts.nnunet_pictures(tmp_path / "data")
     for folder in ("imagesTr", "labelsTr"):
