@@ -470,6 +470,21 @@ def test_a_fold_that_validates_holds_a_label(tmp_path: Path) -> None:
     assert any(np.asarray(Image.open(pair["label"])).any() for pair in chosen)
 
 
+def test_a_fold_is_taken_that_trains_most_labels(tmp_path: Path) -> None:
+    data = layouts.decathlon(tmp_path / "data", count=10)
+    first = labelled_datalist(data, "validation", folds=5)
+    second = labelled_datalist(data, "validation", folds=5, fold=1)
+    rare = {first[0]["label"]: 3, second[0]["label"]: 4}
+    layouts.describe(data, labels={str(i): name for i, name in enumerate(("background", *"abcd"))})
+    for file, value in rare.items():
+        mask = np.asarray(nibabel.load(file).dataobj).copy()
+        mask[2:5, 2:5, 2:5] = value
+        layouts.save(mask, Path(file))
+    task = planned(data)
+    assert task["fold"] == 2
+    assert "NONE THAT TRAINS" not in task["notes"]["folds"]
+
+
 def test_crumbs_of_a_mask_do_not_count_as_its_objects(tmp_path: Path) -> None:
     data = layouts.pictures(tmp_path / "data", size=640)
     for file in (data / "masks").iterdir():

@@ -1,6 +1,6 @@
 """What every pair of a data set is like. (MONAI's DataAnalyzer reads neither strictly nor pictures.)"""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +56,11 @@ class Facts:
     def channels(self) -> int:
         """Of the image."""
         return len(self.mean)
+
+    @property
+    def labels(self) -> Collection[int]:
+        """That the mask holds."""
+        return self.in_one_piece.keys()
 
 
 def facts_of(pair: Pair, classes: Classes, limits: Limits) -> Facts:

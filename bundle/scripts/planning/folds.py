@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ..training.datalist import group_of, split
 from .choices import Choice
@@ -18,20 +18,24 @@ FEWEST_PATIENTS = 5
 FOLDS = 5
 
 
-def folds(cases: Sequence[str], labelled: Collection[str]) -> tuple[dict[str, Choice], set[str]]:
+def folds(cases: Sequence[str], labels: Mapping[str, Collection[int]]) -> tuple[dict[str, Choice], set[str]]:
     """The settings, and the cases that train.
 
     Args:
         cases: names.
-        labelled: those of cases whose mask is not empty; some must validate.
+        labels: that each case holds; some must validate, and as many as can be must train.
     """
     group, patients = _patients(cases)
     count = Counter(patients)
     names = list(dict.fromkeys(patients))
     number = max(2, min(FOLDS, len(names) - 1))
-    held = {name for case, name in zip(cases, patients, strict=True) if case in labelled}
+    held = {name: set[int]() for name in names}
+    for case, name in zip(cases, patients, strict=True):
+        held[name].update(labels[case])
     cuts = [split(names, folds=number, fold=fold) for fold in range(number)]
-    fold = next((fold for fold, parts in enumerate(cuts) if held & set(parts["validation"])), 0)
+    usable = [fold for fold in range(number) if any(held[name] for name in cuts[fold]["validation"])]
+    trained = [{value for name in parts["training"] for value in held[name]} for parts in cuts]
+    fold = max(usable or [0], key=lambda fold: len(trained[fold]))
     parts = cuts[fold]
     sizes = {part: sum(count[name] for name in chosen) for part, chosen in parts.items()}
     words = (
