@@ -14,6 +14,7 @@ from mcanet.scripts.cli import main
 from mcanet.scripts.planning import plan
 from mcanet.scripts.results import PostProcess, label_table
 from mcanet.scripts.results.display import view_of
+from mcanet.scripts.study import LoadStudyd, judge
 from mcanet.scripts.training import labelled_datalist
 from monai.data import MetaTensor
 from PIL import Image
@@ -457,6 +458,24 @@ def test_volumes_stacked_another_way_are_named_and_refused(tmp_path: Path) -> No
     )
     assert done.returncode
     assert "stacked from back to front" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("across", [5, 1])
+def test_what_was_planned_is_near_its_own_plan(across: int, tmp_path: Path) -> None:
+    data = layouts.decathlon(tmp_path / "data")
+    for i in range(across):  # few slices along the first axis, while pixels are longer along the last
+        for array, folder in zip(layouts.volume(i), ("imagesTr", "labelsTr"), strict=True):
+            turned = np.ascontiguousarray(array.transpose(2, 0, 1)).astype(np.int16)
+            layouts.save(turned, data / folder / f"heart_{i}.nii.gz", (1.0, 1.0, 1.5))
+    for i in range(across, 5):
+        for array, folder in zip(layouts.volume(i), ("imagesTr", "labelsTr"), strict=True):
+            layouts.save(array.astype(np.int16), data / folder / f"heart_{i}.nii.gz", (1.0, 1.0, 1.5))
+    task = planned(data)
+    assert len(task["planes"]) == 1
+    assert "take them out" not in task["notes"]["planes"]
+    for file in sorted((data / "imagesTr").iterdir()):
+        image = LoadStudyd("image")({"image": str(file)})["image"]
+        assert judge(image, task["fitness_rules"]) == []
 
 
 def test_a_fold_that_validates_holds_a_label(tmp_path: Path) -> None:

@@ -49,9 +49,7 @@ def viewing(facts: Sequence[Facts], classes: int) -> dict[str, Choice]:
     stacked = [_stacking_axis(one) for one in facts]
     axis = int(np.bincount(stacked, minlength=3).argmax())
     ratio = spacing[axis] / min(in_plane(spacing.tolist(), axis))
-    others = [
-        one.case for one, own in zip(facts, stacked, strict=True) if own != axis and _is_thick(one, own)
-    ]
+    others = _remark_on([one.case for one in facts if stacked_otherwise(one, axis)])
     few = _are_few(shape.tolist(), axis)
     scores = 4 * classes * float(np.prod(shape))
     size = (
@@ -65,13 +63,14 @@ def viewing(facts: Sequence[Facts], classes: int) -> dict[str, Choice]:
     context = far if few or ratio > NEAR else near
     if few or ratio > ANISOTROPIC:
         return {
-            "planes": Choice(
-                [axis], f"{size}: thick or few slices, their own plane only{_remark_on(others)}"
-            ),
+            "planes": Choice([axis], f"{size}: thick or few slices, their own plane only{others}"),
             "context": context,
         }
     if scores > SCORES:
-        return {"planes": Choice([axis], f"{size}: too large to average three planes"), "context": context}
+        return {
+            "planes": Choice([axis], f"{size}: too large to average three planes{others}"),
+            "context": context,
+        }
     return {
         "planes": Choice([0, 1, 2], f"{size}: about equal along the axes, three planes"),
         "context": context,
@@ -98,6 +97,12 @@ def _are_few(shape: Sequence[float], axis: int) -> bool:
 def _is_thick(one: Facts, axis: int) -> bool:
     """Whether a volume's slices across an axis are much thicker than their pixels."""
     return one.spacing[axis] > ANISOTROPIC * min(in_plane(one.spacing, axis))
+
+
+def stacked_otherwise(one: Facts, axis: int) -> bool:
+    """Whether a volume's slices are thick, and stacked along another axis."""
+    own = _stacking_axis(one)
+    return own != axis and _is_thick(one, own)
 
 
 def _remark_on(cases: Sequence[str]) -> str:
