@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -726,6 +727,20 @@ def test_equal_names_in_several_folders_are_told_apart(tmp_path: Path) -> None:
             pair[key] = new
     (data / "dataset.json").write_text(json.dumps(content | {"modality": "MRI"}))
     assert "6 labelled cases" in planned(data)["notes"]["data"]
+
+
+def test_names_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data", count=6)
+    for folder in ("images", "masks"):
+        old = os.fsencode(data / folder / "case3.png")
+        os.rename(old, old.replace(b"case3", b"f\xe4ll"))
+    assert_refused(
+        data,
+        "images/f\\xe4ll.png: its name is no UTF-8; rename it",
+        "masks/f\\xe4ll.png: its name is no UTF-8; rename it",
+    )
+    with pytest.raises(FileNotFoundError, match="its name is no UTF-8"):
+        labelled_datalist(data, "all")
 
 
 def test_a_channel_that_every_picture_lacks_is_missed(tmp_path: Path) -> None:
