@@ -743,6 +743,20 @@ def test_names_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
         labelled_datalist(data, "all")
 
 
+def test_a_stack_of_pages_is_to_become_a_volume(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for i in range(4):
+        for folder, suffix, array in zip(
+            ("imagesTr", "labelsTr"), ("_0000", ""), layouts.volume(i), strict=True
+        ):
+            (data / folder).mkdir(parents=True, exist_ok=True)
+            first, *others = (Image.fromarray(page.astype(np.uint8)) for page in array.transpose(2, 1, 0))
+            first.save(data / folder / f"c{i}{suffix}.tif", save_all=True, append_images=others)
+    content = {"channel_names": {"0": "M"}, "labels": {"a": 1, "b": 2}, "file_ending": ".tif"}
+    (data / "dataset.json").write_text(json.dumps(content))
+    assert_refused(data, "c0.tif: holds 8 pages", "save a volume as one .nii.gz", "set file_ending")
+
+
 def test_a_channel_that_every_picture_lacks_is_missed(tmp_path: Path) -> None:
     data = layouts.nnunet_pictures(tmp_path / "data")
     layouts.describe(data, channel_names={"0": "T1", "1": "T2"})
