@@ -461,16 +461,18 @@ def test_volumes_stacked_another_way_are_named_and_refused(tmp_path: Path) -> No
     assert "stacked from back to front" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("across", [5, 1])
-def test_what_was_planned_is_near_its_own_plan(across: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("turned", "spacing"), [(5, (1.0, 1.0, 1.5)), (1, (1.5, 1.0, 1.0))])
+def test_what_was_planned_is_near_its_own_plan(
+    turned: int, spacing: tuple[float, float, float], tmp_path: Path
+) -> None:
     data = layouts.decathlon(tmp_path / "data")
-    for i in range(across):  # few slices along the first axis, while pixels are longer along the last
+    for i in range(5):
         for array, folder in zip(layouts.volume(i), ("imagesTr", "labelsTr"), strict=True):
-            turned = np.ascontiguousarray(array.transpose(2, 0, 1)).astype(np.int16)
-            layouts.save(turned, data / folder / f"heart_{i}.nii.gz", (1.0, 1.0, 1.5))
-    for i in range(across, 5):
-        for array, folder in zip(layouts.volume(i), ("imagesTr", "labelsTr"), strict=True):
-            layouts.save(array.astype(np.int16), data / folder / f"heart_{i}.nii.gz", (1.0, 1.0, 1.5))
+            file, values = data / folder / f"heart_{i}.nii.gz", array.astype(np.int16)
+            if i < turned:  # few slices along the first axis
+                layouts.save(np.ascontiguousarray(values.transpose(2, 0, 1)), file, spacing)
+            else:
+                layouts.save(values, file, (1.0, 1.0, 1.5))
     task = planned(data)
     assert len(task["planes"]) == 1
     assert "take them out" not in task["notes"]["planes"]
@@ -527,13 +529,12 @@ def test_masks_of_resized_or_mixed_black_and_white_are_one_label(tmp_path: Path)
     assert planned(mixed)["label_map"] == {"above": 0}
 
 
-@pytest.mark.parametrize("filter", ["BOX", "BILINEAR", "HAMMING"])
-def test_greys_that_rim_the_white_of_a_halved_mask_are_no_labels(filter: str, tmp_path: Path) -> None:
+def test_greys_that_rim_the_white_of_a_halved_mask_are_no_labels(tmp_path: Path) -> None:
     data = layouts.pictures(tmp_path / "data", size=144)
     for file in (*(data / "images").iterdir(), *(data / "masks").iterdir()):
-        Image.open(file).resize((72, 72), Image.Resampling[filter]).save(file)
-    greys = {value for file in (data / "masks").iterdir() for value in np.unique(Image.open(file)).tolist()}
-    assert 4 <= len(greys) <= 32
+        Image.open(file).resize((72, 72), Image.Resampling.BOX).save(file)
+    values = {value for file in (data / "masks").iterdir() for value in np.unique(Image.open(file)).tolist()}
+    assert len(values) == 5
     assert planned(data)["label_map"] == {"above": 127}
 
 
