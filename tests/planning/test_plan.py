@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,8 +13,9 @@ import numpy as np
 import pytest
 from mcanet.scripts.cli import main
 from mcanet.scripts.planning import plan
-from mcanet.scripts.results import label_table
+from mcanet.scripts.results import PostProcess, label_table
 from mcanet.scripts.results.display import view_of
+from mcanet.scripts.study import LoadStudyd, judge
 from mcanet.scripts.training import labelled_datalist
 from monai.data import MetaTensor
 from PIL import Image
@@ -56,6 +58,20 @@ def test_thick_slices_are_shown_in_their_own_plane(
     printed = capsys.readouterr().out
     assert "thick or few slices" in printed
     assert "mcanet train" in printed
+
+
+def test_one_piece_is_kept_of_those_labels_alone_that_are_in_one(tmp_path: Path) -> None:
+    data = layouts.decathlon(tmp_path / "data", count=12)
+    layouts.describe(data, labels={"0": "background", "1": "wall", "2": "cavity", "3": "kidneys"})
+    for i in (2, 7):  # few of the cases, but whenever it is there in two pieces
+        mask = layouts.volume(i)[1]
+        mask[2:5, 2:5, 2:5] = mask[2:5, 30:33, 2:5] = 3
+        layouts.save(mask, data / "labelsTr" / f"heart_{i}.nii.gz")
+    task = planned(data)
+    assert task["keep_largest"] == [1, 2]
+    assert "kidneys in 0 of 2 cases" in task["notes"]["keep_largest"]
+    cleaned = PostProcess(keep_largest=task["keep_largest"])(mask[None])
+    assert np.array_equal(cleaned[0], mask)
 
 
 def test_isotropic_channels_are_shown_in_three_planes_and_values_mapped(tmp_path: Path) -> None:
@@ -150,6 +166,21 @@ def test_large_objects_are_shrunk_until_a_picture_fits(tmp_path: Path) -> None:
     task = planned(layouts.pictures(tmp_path / "data", size=640))
     assert task["spacing"] == 2.5
     assert task["roi_size"] == [256, 256]
+
+
+@pytest.mark.parametrize(("width", "spacing"), [(2, None), (6, 1.88)])
+def test_thin_vessels_are_not_shrunk_until_they_vanish(
+    width: int, spacing: float | None, tmp_path: Path
+) -> None:
+    data = layouts.pictures(tmp_path / "data", size=640)
+    for file in (data / "masks").iterdir():
+        mask = np.zeros((640, 640), np.uint8)
+        for start in range(10, 640, 80):
+            mask[start : start + width] = mask[:, start : start + width] = 255
+        Image.fromarray(mask).save(file)
+    task = planned(data)
+    assert task["roi_size"] == [256, 256]
+    assert task["spacing"] == pytest.approx(spacing, abs=0.2)
 
 
 def test_numbered_objects_and_masks_saved_as_jpeg_become_one_label(tmp_path: Path) -> None:
@@ -281,6 +312,15 @@ def test_patients_stay_together_and_left_is_not_mirrored_into_right(tmp_path: Pa
         ("patient00{}_study0{}_series00", "01"),
         ("OAS1_000{}_MR1_v{}", "12"),
         ("P_0000{}_{}_CC", ["LEFT", "RIGHT"]),
+        ("Image_0{}{}", "LR"),
+        ("patient00{}frame0{}", "01"),
+        ("p0{}{}", "ab"),
+        ("sub00{}.ses{}", "12"),
+        ("patient {} slice {}", "12"),
+        ("case{}({})", "12"),
+        ("study{}scan{}rep1", "12"),
+        ("slice00{1}_patient0{0}", "12"),
+        ("img00{1}_p0{0}", "12"),
     ],
 )
 @pytest.mark.parametrize("patients", [3, 6])
@@ -298,6 +338,18 @@ def test_patients_are_known_by_many_names_and_few_are_spoken_of(
     else:
         assert task["case_groups"]
         assert f"{patients} patients" in task["notes"]["case_groups"]
+
+
+def test_hashes_for_names_are_no_patients(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data", count=12)
+    for folder in ("images", "masks"):
+        for i, file in enumerate(sorted((data / folder).iterdir())):
+            file.rename(file.with_name(f"cju{i // 2}qkwl35piu0993l0dewei{i}.png"))
+    task = planned(data)
+    assert (task["case_groups"], task["notes"]["case_groups"]) == (
+        None,
+        "each case stands alone, by its name",
+    )
 
 
 @pytest.mark.parametrize("spacing", [(1.4, 1.4, 1.0), (3.0, 3.0, 1.0), (1.0, 1.0, 1.0)])
@@ -409,6 +461,26 @@ def test_volumes_stacked_another_way_are_named_and_refused(tmp_path: Path) -> No
     assert "stacked from back to front" in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(("turned", "spacing"), [(5, (1.0, 1.0, 1.5)), (1, (1.5, 1.0, 1.0))])
+def test_what_was_planned_is_near_its_own_plan(
+    turned: int, spacing: tuple[float, float, float], tmp_path: Path
+) -> None:
+    data = layouts.decathlon(tmp_path / "data")
+    for i in range(5):
+        for array, folder in zip(layouts.volume(i), ("imagesTr", "labelsTr"), strict=True):
+            file, values = data / folder / f"heart_{i}.nii.gz", array.astype(np.int16)
+            if i < turned:  # few slices along the first axis
+                layouts.save(np.ascontiguousarray(values.transpose(2, 0, 1)), file, spacing)
+            else:
+                layouts.save(values, file, (1.0, 1.0, 1.5))
+    task = planned(data)
+    assert len(task["planes"]) == 1
+    assert "take them out" not in task["notes"]["planes"]
+    for file in sorted((data / "imagesTr").iterdir()):
+        image = LoadStudyd("image")({"image": str(file)})["image"]
+        assert judge(image, task["fitness_rules"]) == []
+
+
 def test_a_fold_that_validates_holds_a_label(tmp_path: Path) -> None:
     data = layouts.pictures(tmp_path / "data", count=20)
     first = labelled_datalist(data, "validation", folds=5)
@@ -418,6 +490,21 @@ def test_a_fold_that_validates_holds_a_label(tmp_path: Path) -> None:
     assert task["fold"] == 1
     chosen = labelled_datalist(data, "validation", folds=task["folds"], fold=task["fold"])
     assert any(np.asarray(Image.open(pair["label"])).any() for pair in chosen)
+
+
+def test_a_fold_is_taken_that_trains_most_labels(tmp_path: Path) -> None:
+    data = layouts.decathlon(tmp_path / "data", count=10)
+    first = labelled_datalist(data, "validation", folds=5)
+    second = labelled_datalist(data, "validation", folds=5, fold=1)
+    rare = {first[0]["label"]: 3, second[0]["label"]: 4}
+    layouts.describe(data, labels={str(i): name for i, name in enumerate(("background", *"abcd"))})
+    for file, value in rare.items():
+        mask = np.asarray(nibabel.load(file).dataobj).copy()
+        mask[2:5, 2:5, 2:5] = value
+        layouts.save(mask, Path(file))
+    task = planned(data)
+    assert task["fold"] == 2
+    assert "NONE THAT TRAINS" not in task["notes"]["folds"]
 
 
 def test_crumbs_of_a_mask_do_not_count_as_its_objects(tmp_path: Path) -> None:
@@ -440,6 +527,44 @@ def test_masks_of_resized_or_mixed_black_and_white_are_one_label(tmp_path: Path)
             Image.fromarray(np.asarray(Image.open(other)) // 255).save(other)
     assert planned(soft)["label_map"] == {"above": 127}
     assert planned(mixed)["label_map"] == {"above": 0}
+
+
+def test_greys_that_rim_the_white_of_a_halved_mask_are_no_labels(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data", size=144)
+    for file in (*(data / "images").iterdir(), *(data / "masks").iterdir()):
+        Image.open(file).resize((72, 72), Image.Resampling.BOX).save(file)
+    values = {value for file in (data / "masks").iterdir() for value in np.unique(Image.open(file)).tolist()}
+    assert len(values) == 5
+    assert planned(data)["label_map"] == {"above": 127}
+
+
+def test_white_of_another_value_in_one_mask_is_white(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data")
+    mask = data / "masks" / "case3.png"
+    Image.fromarray(np.asarray(Image.open(mask)) // 255 * 254).save(mask)
+    assert planned(data)["label_map"] == {"above": 0}
+
+
+def test_values_that_fill_areas_of_their_own_stay_labels(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data")
+    for file in (data / "masks").iterdir():
+        mask = np.asarray(Image.open(file)).copy()  # a white disc
+        mask[2:6, 5:20], mask[2:6, 30:50], mask[66:69, 5:20] = 64, 128, 192
+        Image.fromarray(mask).save(file)
+    assert planned(data)["label_map"] == {"0": 0, "64": 1, "128": 2, "192": 3, "255": 4}
+
+
+def test_a_parcellation_without_names_keeps_a_label_for_each_value(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for i in range(4):
+        label = np.zeros((40, 40, 12), np.uint8)
+        for value in range(40):
+            label[5 * (value % 8) :, 8 * (value // 8) :, 2 + i : 10] = value + 1
+        layouts.save((label + i).astype(np.int16), data / "images" / f"brain{i}.nii.gz", (1, 1, 1))
+        layouts.save(label, data / "labels" / f"brain{i}.nii.gz", (1, 1, 1))
+    task = planned(data)
+    assert (task["label_map"], task["out_channels"]) == (None, 41)
+    assert "the same values, 1 to 40" in task["notes"]["label_map"]
 
 
 def test_masks_without_a_background_are_refused(tmp_path: Path) -> None:
@@ -605,6 +730,34 @@ def test_equal_names_in_several_folders_are_told_apart(tmp_path: Path) -> None:
     assert "6 labelled cases" in planned(data)["notes"]["data"]
 
 
+def test_names_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data", count=6)
+    for folder in ("images", "masks"):
+        old = os.fsencode(data / folder / "case3.png")
+        os.rename(old, old.replace(b"case3", b"f\xe4ll"))
+    assert_refused(
+        data,
+        "images/f\\xe4ll.png: its name is no UTF-8; rename it",
+        "masks/f\\xe4ll.png: its name is no UTF-8; rename it",
+    )
+    with pytest.raises(FileNotFoundError, match="its name is no UTF-8"):
+        labelled_datalist(data, "all")
+
+
+def test_a_stack_of_pages_is_to_become_a_volume(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for i in range(4):
+        for folder, suffix, array in zip(
+            ("imagesTr", "labelsTr"), ("_0000", ""), layouts.volume(i), strict=True
+        ):
+            (data / folder).mkdir(parents=True, exist_ok=True)
+            first, *others = (Image.fromarray(page.astype(np.uint8)) for page in array.transpose(2, 1, 0))
+            first.save(data / folder / f"c{i}{suffix}.tif", save_all=True, append_images=others)
+    content = {"channel_names": {"0": "M"}, "labels": {"a": 1, "b": 2}, "file_ending": ".tif"}
+    (data / "dataset.json").write_text(json.dumps(content))
+    assert_refused(data, "c0.tif: holds 8 pages", "save a volume as one .nii.gz", "set file_ending")
+
+
 def test_a_channel_that_every_picture_lacks_is_missed(tmp_path: Path) -> None:
     data = layouts.nnunet_pictures(tmp_path / "data")
     layouts.describe(data, channel_names={"0": "T1", "1": "T2"})
@@ -725,6 +878,16 @@ def test_a_mask_of_two_images_is_named(tmp_path: Path) -> None:
     pairs = json.loads((data / "dataset.json").read_text())["training"]
     layouts.describe(data, training=[*pairs[:-1], pairs[-1] | {"label": pairs[0]["label"]}])
     assert_refused(data, "labelsTr/heart_0.nii.gz: the label of 2 images in dataset.json")
+
+
+def test_files_that_stand_twice_in_a_list_are_named(tmp_path: Path) -> None:
+    data = layouts.decathlon(tmp_path / "data")
+    first, second, *others = json.loads((data / "dataset.json").read_text())["training"]
+    layouts.describe(data, training=[first | {"image": first["label"]}, second, *others])
+    assert_refused(data, "labelsTr/heart_0.nii.gz: an image and a label in dataset.json")
+    twice = [first["image"], first["image"].removeprefix("./")]
+    layouts.describe(data, training=[first | {"image": twice}, second, *others])
+    assert_refused(data, "imagesTr/heart_0.nii.gz: listed 2 times in dataset.json")
 
 
 def test_masks_saved_as_jpeg_keep_the_name_that_is_declared(tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ FEW_SLICES = 0.25  # of the slices' width: too few to be looked at from the side
 NEAR = 3.0  # neighbours farther apart than so many pixels show something else
 STRIDE = 32  # of the network's deepest stage
 SMALLEST_PATCH, LARGEST_PATCH = 64, 256
+THINNEST = 3.0  # pixels that shrinking leaves of a thin structure: of fewer, parts vanish
 ROOM = 1.5  # of a patch over the labels' extent
 BYTES_PER_PIXEL = 4096  # of a training step: 2.6 KB of activations measured, weights, gradients, margin
 PIXELS_PER_STEP = 32 * 96 * 96  # of the default task
 STEPS = 4000
+SINGLE = 0.95  # of the cases that hold a label: in so many it is in one piece
 SCORES = 2 * 2**30  # bytes that averaging several planes may hold
 
 
@@ -47,9 +49,7 @@ def viewing(facts: Sequence[Facts], classes: int) -> dict[str, Choice]:
     stacked = [_stacking_axis(one) for one in facts]
     axis = int(np.bincount(stacked, minlength=3).argmax())
     ratio = spacing[axis] / min(in_plane(spacing.tolist(), axis))
-    others = [
-        one.case for one, own in zip(facts, stacked, strict=True) if own != axis and _is_thick(one, own)
-    ]
+    others = _remark_on([one.case for one in facts if stacked_otherwise(one, axis)])
     few = _are_few(shape.tolist(), axis)
     scores = 4 * classes * float(np.prod(shape))
     size = (
@@ -63,13 +63,14 @@ def viewing(facts: Sequence[Facts], classes: int) -> dict[str, Choice]:
     context = far if few or ratio > NEAR else near
     if few or ratio > ANISOTROPIC:
         return {
-            "planes": Choice(
-                [axis], f"{size}: thick or few slices, their own plane only{_remark_on(others)}"
-            ),
+            "planes": Choice([axis], f"{size}: thick or few slices, their own plane only{others}"),
             "context": context,
         }
     if scores > SCORES:
-        return {"planes": Choice([axis], f"{size}: too large to average three planes"), "context": context}
+        return {
+            "planes": Choice([axis], f"{size}: too large to average three planes{others}"),
+            "context": context,
+        }
     return {
         "planes": Choice([0, 1, 2], f"{size}: about equal along the axes, three planes"),
         "context": context,
@@ -98,25 +99,37 @@ def _is_thick(one: Facts, axis: int) -> bool:
     return one.spacing[axis] > ANISOTROPIC * min(in_plane(one.spacing, axis))
 
 
+def stacked_otherwise(one: Facts, axis: int) -> bool:
+    """Whether a volume's slices are thick, and stacked along another axis."""
+    own = _stacking_axis(one)
+    return own != axis and _is_thick(one, own)
+
+
 def _remark_on(cases: Sequence[str]) -> str:
     """A remark on cases whose thick slices lie across another axis than most."""
-    shown = ", ".join(cases[:5]) + (", …" if len(cases) > 5 else "")
-    return f"; {len(cases)} stacked another way ({shown}): take them out" if cases else ""
+    return f"; {len(cases)} stacked another way ({_first(cases)}): take them out" if cases else ""
+
+
+def _first(words: Sequence[str]) -> str:
+    """The first few of a list."""
+    return ", ".join(words[:5]) + (", …" if len(words) > 5 else "")
 
 
 def picture_grid(facts: Sequence[Facts]) -> dict[str, Choice]:
     """spacing and roi_size of pictures."""
     side = float(np.median([max(one.shape) for one in facts]))
     large = _by_area([n for one in facts for n in one.objects])
-    shrink = side / LARGEST_PATCH if large > LARGEST_PATCH / 2 else 1.0
+    thin = _thinnest(facts)
+    fits = side / LARGEST_PATCH if large > LARGEST_PATCH / 2 else 1.0
+    shrink = min(fits, thin / THINNEST)
     if shrink > 1.01:
+        until = f"a picture of {side:.0f} fits" if shrink == fits else f"that is {THINNEST:g}"
         shrink = rounded(shrink, 3)
-        spacing = Choice(
-            shrink, f"objects up to {large:.0f} pixels: shrunk until a picture of {side:.0f} fits"
-        )
+        words = f"objects up to {large:.0f} pixels, {rounded(thin, 2):g} thick: shrunk until {until}"
+        spacing = Choice(shrink, words)
     else:
-        words = f"pixels as they are: nine tenths of what is labelled in objects up to {large:.0f}"
-        shrink, spacing = 1.0, Choice(None, words)
+        words = f"nine tenths of what is labelled in objects up to {large:.0f}, {rounded(thin, 2):g} thick"
+        shrink, spacing = 1.0, Choice(None, f"pixels as they are: {words}")
     roi = _patch(side / shrink, side / shrink)
     return {
         "spacing": spacing,
@@ -129,6 +142,15 @@ def _by_area(objects: Sequence[int]) -> float:
     sides = np.sort(np.asarray(objects, float))
     covered = np.cumsum(sides**2)
     return float(sides[np.searchsorted(covered, 0.9 * covered[-1])])
+
+
+def _thinnest(facts: Sequence[Facts]) -> float:
+    """The pixels that the thinnest label is thick, each by the median of the cases that hold it."""
+    labels = {value for one in facts for value in one.thickness}
+    return min(
+        float(np.median([one.thickness[value] for one in facts if value in one.thickness]))
+        for value in labels
+    )
 
 
 def volume_grid(facts: Sequence[Facts], planes: Sequence[int]) -> dict[str, Choice]:
@@ -250,12 +272,10 @@ def _but_for_l_and_r(one: str, other: str) -> bool:
 
 
 def drawing(facts: Sequence[Facts], names: Sequence[str]) -> dict[str, Choice]:
-    """What is drawn, turned, and kept of the answer."""
+    """What is drawn, and turned."""
     share = float(np.median([1 - one.voxels[0] / sum(one.voxels) for one in facts]))
     rare = share < 0.1
     sides = _sided(names)
-    whole = [piece for one in facts for piece in one.in_one_piece]
-    single = sum(whole) >= 0.95 * len(whole)
     pictures = len(facts[0].shape) == 2
     turn = (
         Choice(0.5, "pictures are flipped and turned") if pictures else Choice(0.0, "patients lie one way up")
@@ -273,5 +293,19 @@ def drawing(facts: Sequence[Facts], names: Sequence[str]) -> dict[str, Choice]:
         ),
         "mirror": mirror,
         "turn": turn,
-        "keep_largest": Choice(single, f"{sum(whole)} of {len(whole)} labels are in one piece"),
     }
+
+
+def cleaning(facts: Sequence[Facts], names: Sequence[str]) -> dict[str, Choice]:
+    """keep_largest: the labels of which one piece is kept, each by the cases that hold it."""
+    single, several = [], []
+    for value, name in enumerate(names, 1):
+        whole = [one.in_one_piece[value] for one in facts if value in one.in_one_piece]
+        if whole and sum(whole) >= SINGLE * len(whole):
+            single.append(value)
+        else:
+            several.append(f"{name} in {sum(whole)} of {len(whole)} cases")
+    if not several:
+        return {"keep_largest": Choice(True, "each label is in one piece, but for few exceptions")}
+    words = f"in one piece: {_first(several)}" + ("; the others always, or nearly" if single else "")
+    return {"keep_largest": Choice(single or False, words)}

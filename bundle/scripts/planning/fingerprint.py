@@ -1,5 +1,6 @@
 """What every pair of a data set is like. (MONAI's DataAnalyzer reads neither strictly nor pictures.)"""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +28,9 @@ class Facts:
         spacing: mm along each axis; pixels count as 1.
         voxels: of each class, the background first.
         extent: voxels that the labels together span along each axis; empty where there are none.
-        in_one_piece: for each label that is there, whether it is a single piece but for crumbs.
+        in_one_piece: of each label that is there, whether it is a single piece but for crumbs.
         objects: the largest side, in voxels, of each connected piece.
+        thickness: of each label that is there, in voxels: a strip's width, three quarters of a disc's radius.
         mean: of each channel; likewise ``std``.
         lowest: value of the image.
         zeros: share of voxels that are exactly 0.
@@ -41,8 +43,9 @@ class Facts:
     spacing: tuple[float, ...]
     voxels: tuple[int, ...]
     extent: tuple[int, ...]
-    in_one_piece: tuple[bool, ...]
+    in_one_piece: Mapping[int, bool]
     objects: tuple[int, ...]
+    thickness: Mapping[int, float]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     lowest: float
@@ -53,6 +56,11 @@ class Facts:
     def channels(self) -> int:
         """Of the image."""
         return len(self.mean)
+
+    @property
+    def labels(self) -> Collection[int]:
+        """That the mask holds."""
+        return self.in_one_piece.keys()
 
 
 def facts_of(pair: Pair, classes: Classes, limits: Limits) -> Facts:
@@ -78,7 +86,7 @@ def facts_of(pair: Pair, classes: Classes, limits: Limits) -> Facts:
         )
     labelled = flat[:, label.reshape(-1) > 0]
     step = max(1, labelled.shape[1] // SAMPLE)
-    extent, in_one_piece, objects = _shapes(label)
+    extent, in_one_piece, objects, thickness = _shapes(label)
     return Facts(
         case=pair.case,
         kind=kind,
@@ -88,6 +96,7 @@ def facts_of(pair: Pair, classes: Classes, limits: Limits) -> Facts:
         extent=extent,
         in_one_piece=in_one_piece,
         objects=objects,
+        thickness=thickness,
         mean=tuple(flat.mean(1, dtype=np.float64).tolist()),
         std=tuple(flat.std(1, dtype=np.float64).tolist()),
         lowest=float(flat.min()),
@@ -96,16 +105,27 @@ def facts_of(pair: Pair, classes: Classes, limits: Limits) -> Facts:
     )
 
 
-def _shapes(label: np.ndarray) -> tuple[tuple[int, ...], tuple[bool, ...], tuple[int, ...]]:
-    """Extent of all labels, whether each is in one piece, and the largest side of every piece."""
+def _shapes(
+    label: np.ndarray,
+) -> tuple[tuple[int, ...], dict[int, bool], tuple[int, ...], dict[int, float]]:
+    """Extent of all labels, whether each is in one piece, the largest side of every piece, how thick each label is."""
     box = ndimage.find_objects((label > 0).astype(np.uint8))
     if not box:
-        return (), (), ()
+        return (), {}, (), {}
     inside = label[box[0]]
-    whole, objects = [], []
-    for value in np.unique(inside[inside > 0]):
-        pieces, _ = ndimage.label(inside == value)
+    whole, objects, thickness = dict[int, bool](), [], dict[int, float]()
+    for value in np.unique(inside[inside > 0]).tolist():
+        there = inside == value
+        pieces, _ = ndimage.label(there)
         sizes = np.bincount(pieces.reshape(-1))[1:]
-        whole.append(bool(sizes.max() >= WHOLE * sizes.sum()))
+        whole[value] = bool(sizes.max() >= WHOLE * sizes.sum())
         objects += [max(side.stop - side.start for side in piece) for piece in ndimage.find_objects(pieces)]
-    return inside.shape, tuple(whole), tuple(objects)
+        thickness[value] = _thickness(there)
+    return inside.shape, whole, tuple(objects), thickness
+
+
+def _thickness(there: np.ndarray) -> float:
+    """Twice the voxels over the faces that bound them: of what is long and thin, its width."""
+    padded = np.pad(there, 1)
+    faces = sum(np.count_nonzero(np.diff(padded, axis=axis)) for axis in range(there.ndim))
+    return 2 * np.count_nonzero(there) / faces

@@ -1,31 +1,41 @@
 """How the cases are cut into parts."""
 
+import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ..training.datalist import group_of, split
 from .choices import Choice
 
-# sub-01_ses-02_T1w (BIDS); patient026_frame12, up to the first number; OAS1_0004_MR1, up to the second
-PATIENTS = (r"^(sub-[^_]+(?=_))", *(rf"^((?:\D*\d+(?!\d)){{{number}}})(?=[_-])" for number in (1, 2, 3)))
+SLICE = r"(?:.*(?:slice|frame|img|image)[\W_]*\d+[\W_]*)?"  # before the patient, it is no part of their name
+PATIENT = r"(?:(?:.*?[\W\d_])??(?:patient|pat|subject|subj|sub)|case|p)[\W_]*\d+"
+# sub-01_ses-02_T1w (BIDS); patient 1 slice 2, case1(2), slice000_p01
+NAMED = (r"^(sub-[^_]+(?=_))", rf"(?i)^{SLICE}({PATIENT})")
+# 026_frame12 or 01L, up to the first number; OAS1_0004_MR1, up to the second
+NUMBERED = tuple(rf"^((?:\D*\d+(?!\d)){{{number}}})" for number in (1, 2, 3))
+HASH = re.compile(r"(?:[a-f]+\d+){3}|(?:[^\W\d_]+\d+){4}", re.IGNORECASE)  # whose first numbers say nothing
 FEWEST_PATIENTS = 5
 FOLDS = 5
 
 
-def folds(cases: Sequence[str], labelled: Collection[str]) -> tuple[dict[str, Choice], set[str]]:
+def folds(cases: Sequence[str], labels: Mapping[str, Collection[int]]) -> tuple[dict[str, Choice], set[str]]:
     """The settings, and the cases that train.
 
     Args:
         cases: names.
-        labelled: those of cases whose mask is not empty; some must validate.
+        labels: that each case holds; some must validate, and as many as can be must train.
     """
     group, patients = _patients(cases)
     count = Counter(patients)
     names = list(dict.fromkeys(patients))
     number = max(2, min(FOLDS, len(names) - 1))
-    held = {name for case, name in zip(cases, patients, strict=True) if case in labelled}
+    held = {name: set[int]() for name in names}
+    for case, name in zip(cases, patients, strict=True):
+        held[name].update(labels[case])
     cuts = [split(names, folds=number, fold=fold) for fold in range(number)]
-    fold = next((fold for fold, parts in enumerate(cuts) if held & set(parts["validation"])), 0)
+    usable = [fold for fold in range(number) if any(held[name] for name in cuts[fold]["validation"])]
+    trained = [{value for name in parts["training"] for value in held[name]} for parts in cuts]
+    fold = max(usable or [0], key=lambda fold: len(trained[fold]))
     parts = cuts[fold]
     sizes = {part: sum(count[name] for name in chosen) for part, chosen in parts.items()}
     words = (
@@ -41,7 +51,8 @@ def folds(cases: Sequence[str], labelled: Collection[str]) -> tuple[dict[str, Ch
 def _patients(cases: Sequence[str]) -> tuple[Choice, list[str]]:
     """The pattern of the patients' names, and whose each case is: of the shortest names that leave enough to cut."""
     alike = ""
-    for pattern in PATIENTS:
+    after = "(?=[_-])" if any(map(HASH.search, cases)) else r"(?=\D)"
+    for pattern in (*NAMED, *(number + after for number in NUMBERED)):
         patients = [group_of(case, pattern) for case in cases]
         count = Counter(patients)
         name, _ = count.most_common(1)[0]

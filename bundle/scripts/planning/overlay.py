@@ -9,7 +9,8 @@ import numpy as np
 
 from ..replacing import replacing
 from ..results import label_table
-from .choices import Choice, rounded
+from ..study.fitness import thick_axis
+from .choices import Choice, rounded, stacked_otherwise
 from .fingerprint import Facts
 
 # Of DICOM's CID 7150 and 7166: what can be said of any label without knowing what it is.
@@ -71,8 +72,10 @@ def fitness(facts: Sequence[Facts], ct: bool, planes: Sequence[int]) -> dict[str
         return {"fitness_rules": Choice(rules, f"sizes of the data, {GENEROUS:g} times as small or large")}
     rules["spacing_mm"] = _range(np.sort(spacing, axis=1))
     rules["field_of_view_mm"] = _range(np.sort(shape * spacing, axis=1))
-    if len(planes) == 1:
-        rules["slice_axis"] = planes[0]  # thick slices that are stacked otherwise would be cut across
+    # thick slices that are stacked otherwise would be cut across; those of the plan are named in it, to be taken out
+    kept = [one for one in facts if not stacked_otherwise(one, planes[0])]
+    if len(planes) == 1 and all(thick_axis(one.spacing) in (None, planes[0]) for one in kept):
+        rules["slice_axis"] = planes[0]
     words = f"spacing and field of view of the data by axis, {GENEROUS:g} times as small or large"
     return {"fitness_rules": Choice(rules, words)}
 

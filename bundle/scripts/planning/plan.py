@@ -153,8 +153,7 @@ def settings(
     if not any(one.extent for one in facts):
         raise ValueError("every mask is empty: there is nothing to learn")
     memory = psutil.virtual_memory().available
-    labelled = {one.case for one in facts if one.extent}
-    split, training = folds([pair.case for pair in layout.pairs], labelled)
+    split, training = folds([pair.case for pair in layout.pairs], {one.case: one.labels for one in facts})
     split["folds"] = Choice(split["folds"].value, split["folds"].reason + untrained(classes, facts, training))
     view = choose.viewing(facts, len(classes.names) + 1)
     pictures = len(facts[0].shape) == 2
@@ -186,6 +185,7 @@ def settings(
         ),
         **choose.caching(facts, memory),
         **choose.drawing(facts, classes.names),
+        **choose.cleaning(facts, classes.names),
         **split,
         **fitness(facts, ct, view["planes"].value),
     }
@@ -205,7 +205,8 @@ def untrained(classes: Classes, facts: list[Facts], training: set[str]) -> str:
         holding = [one.case for one in facts if one.voxels[i + 1]]
         if holding and not training & {*holding}:
             warnings.append(
-                f"; NONE THAT TRAINS HOLDS {name} ({shown(', '.join(holding))} does): label more cases"
+                f"; NONE THAT TRAINS HOLDS {name} ({shown(', '.join(holding))} does), and no fold trains more labels: "
+                "label more cases that hold it"
             )
     return "".join(warnings)
 

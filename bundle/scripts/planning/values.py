@@ -5,14 +5,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import ndimage
 
 from ..study import Limits, LoadStudyd
 from ..training import Pair, one_channel
 
+MOST_CLASSES = 255  # that results can hold
 MOST_LABELS = 32  # more distinct values are objects that are numbered, or a mask saved with loss
 FEWEST_GREYS = 8  # between black and white: fewer may be labels
 NOISE = 4  # how far from 0 and 255 some values lie wherever JPEG was
 EXTREME = 32  # how far from 0 and 255 the values of a two-valued mask lie after JPEG
+RIM = 0.9  # of the greys of a mask that was resized lie where white meets black
+
+
+@dataclass(frozen=True)
+class Mask:
+    """What a mask holds.
+
+    Attributes:
+        count: voxels by value.
+        rim: voxels that are neither 0 nor 255, and touch both.
+    """
+
+    count: Mapping[int, int]
+    rim: int
 
 
 @dataclass(frozen=True)
@@ -30,33 +46,50 @@ class Classes:
     reason: str
 
 
-def values_in(pair: Pair, limits: Limits) -> dict[int, int]:
-    """Voxels by value of a pair's mask.
+BLACK_AND_WHITE = Classes(
+    ("label 1",),
+    {"above": 127},
+    "black and white with the noise of JPEG or of resizing: above 127 is the one label",
+)
+
+
+def values_in(pair: Pair, limits: Limits) -> Mask:
+    """What a pair's mask holds.
 
     Raises:
         RefusedError: the mask is unreadable, in several colours, or holds values that are not whole.
     """
-    mask = one_channel(LoadStudyd("label", limits=limits)({"label": str(pair.label)})["label"])
-    values, counts = np.unique(mask.numpy(), return_counts=True)
+    mask = one_channel(LoadStudyd("label", limits=limits)({"label": str(pair.label)})["label"])[0].numpy()
+    values, counts = np.unique(mask, return_counts=True)
     if not np.array_equal(values, np.floor(values)) or values[0] < 0:
         strange = next(value for value in values if value < 0 or value != np.floor(value))
         raise ValueError(f"{pair.label.name}: the mask holds {strange:g}, expected whole numbers from 0")
-    return dict(zip(values.astype(int).tolist(), counts.tolist(), strict=True))
+    count = dict(zip(values.astype(int).tolist(), counts.tolist(), strict=True))
+    return Mask(count, _rim(mask) if {0, 255} < count.keys() else 0)
+
+
+def _rim(mask: np.ndarray) -> int:
+    """Voxels that are neither black nor white, and touch both by a face, an edge or a corner."""
+    black, white = mask == 0, mask == 255
+    around = np.ones((3,) * mask.ndim)
+    beside = ndimage.binary_dilation(black, around) & ndimage.binary_dilation(white, around)
+    return int(np.count_nonzero(beside & ~black & ~white))
 
 
 def classes_of(
-    masks: Sequence[Mapping[int, int]], declared: Mapping[int, str] | None, lossy: str | None = None
+    found: Sequence[Mask], declared: Mapping[int, str] | None, lossy: str | None = None
 ) -> Classes:
     """Choose the classes.
 
     Args:
-        masks: voxels by value of each mask.
+        found: what each mask holds.
         declared: names by value, where the data set gives them.
         lossy: a mask of a format that changes values (JPEG); black and white alone survive that.
 
     Raises:
         ValueError: the values look like nothing that could be mapped.
     """
+    masks = [mask.count for mask in found]
     if lossy:
         return _of_lossy(masks, lossy, declared)
     if declared:
@@ -72,23 +105,46 @@ def classes_of(
             f"no mask holds 0, which is the background: they hold {', '.join(map(str, values[:5]))}; save them with 0 "
             "where nothing is labelled"
         )
+    return _undeclared(found, values)
+
+
+def _undeclared(found: Sequence[Mask], values: Sequence[int]) -> Classes:
+    """Classes by the values above 0 alone; see :func:`classes_of`."""
+    masks = [mask.count for mask in found]
     if len(values) == 1:
         words = f"every mask holds 0 and {values[0]}: background and the one label"
         return Classes(("label 1",), _mapped([0, *values]), words)
-    if values == [1, 255] and not any({1, 255} <= set(mask) for mask in masks):
-        return Classes(("label 1",), {"above": 0}, "some masks hold 0 and 1, others 0 and 255: one label")
+    if (values == [1, 255] or values[0] >= 255 - NOISE) and all(len(mask.keys() - {0}) < 2 for mask in masks):
+        words = f"each mask holds 0 and one of {', '.join(map(str, values))}: one label"
+        return Classes(("label 1",), {"above": 0}, words)
+    if _is_rimmed(found, values):
+        return BLACK_AND_WHITE
     if len(values) <= MOST_LABELS and not _is_soft(masks, values) and not _is_noisy(masks, values):
         words = f"the masks hold 0, {', '.join(map(str, values))}: a label each; name them under labels"
         return Classes(tuple(f"label {i + 1}" for i in range(len(values))), _mapped([0, *values]), words)
     if all(sorted(set(mask) - {0}) == list(range(1, len(set(mask) - {0}) + 1)) for mask in masks):
-        words = "each mask numbers its objects from 1: everything above 0 is the one label"
-        return Classes(("label 1",), {"above": 0}, words)
-    if (found := _black_and_white(masks, values)) is not None:
-        return found
+        return _of_numbered(masks, values)
+    if (known := _black_and_white(masks, values)) is not None:
+        return known
     raise ValueError(
         f"the masks hold {len(values)} values up to {values[-1]}, neither a few labels, nor objects numbered from 1, "
         "nor black and white; declare the labels in dataset.json, or save masks with one value a label"
     )
+
+
+def _of_numbered(masks: Sequence[Mapping[int, int]], values: Sequence[int]) -> Classes:
+    """One class of objects, whose number differs from mask to mask; a class each of values that most masks share."""
+    counts = Counter(len(mask.keys() - {0}) for mask in masks)
+    counts.pop(0, None)  # empty masks say nothing
+    if max(counts.values()) <= counts.total() / 2:
+        words = "each mask numbers its objects from 1: everything above 0 is the one label"
+        return Classes(("label 1",), {"above": 0}, words)
+    if len(values) > MOST_CLASSES:
+        raise ValueError(
+            f"most masks hold the values 1 to {values[-1]}, more than {MOST_CLASSES} labels: join some of them"
+        )
+    words = f"most masks hold the same values, 1 to {values[-1]}: a label each; name them under labels"
+    return Classes(tuple(f"label {value}" for value in values), _mapped([0, *values]), words)
 
 
 def _of_lossy(masks: Sequence[Mapping[int, int]], name: str, declared: Mapping[int, str] | None) -> Classes:
@@ -113,6 +169,13 @@ def _is_soft(masks: Sequence[Mapping[int, int]], values: Sequence[int]) -> bool:
     return len(greys) >= FEWEST_GREYS and grey < min(white, 0.05 * sum(sum(mask.values()) for mask in masks))
 
 
+def _is_rimmed(masks: Sequence[Mask], values: Sequence[int]) -> bool:
+    """Whether several greys lie between black and white, and nowhere else, as in a mask that was halved."""
+    greys = [value for value in values if value < 255]
+    grey = sum(mask.count.get(value, 0) for mask in masks for value in greys)
+    return len(greys) > 1 and values[-1] == 255 and sum(mask.rim for mask in masks) >= RIM * grey
+
+
 def _is_noisy(masks: Sequence[Mapping[int, int]], values: Sequence[int]) -> bool:
     """Whether the values lie around black and around white, as those that JPEG had at its best quality do."""
     count = sum((Counter(mask) for mask in masks), Counter[int]())
@@ -132,8 +195,7 @@ def _black_and_white(masks: Sequence[Mapping[int, int]], values: Sequence[int]) 
     )
     if not 255 - EXTREME <= values[-1] <= 255 or clear / total <= 0.95:
         return None
-    words = "black and white with the noise of JPEG or of resizing: above 127 is the one label"
-    return Classes(("label 1",), {"above": 127}, words)
+    return BLACK_AND_WHITE
 
 
 def _mapped(values: Sequence[int]) -> dict[str, int] | None:

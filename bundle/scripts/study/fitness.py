@@ -145,9 +145,8 @@ def _slice_axis(image: MetaTensor, rules: Mapping[str, Any]) -> list[str]:
     if wanted is None or image.ndim != 4:
         return []
     affine = np.asarray(image.affine, dtype=float)
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    thick = int(spacing.argmax())
-    if spacing[thick] < THICK * np.sort(spacing)[1]:
+    thick = thick_axis(np.linalg.norm(affine[:3, :3], axis=0))
+    if thick is None:
         return []
     found = int(io_orientation(affine)[thick, 0])
     if found == wanted:
@@ -155,6 +154,12 @@ def _slice_axis(image: MetaTensor, rules: Mapping[str, Any]) -> list[str]:
     return [
         f"its slices are stacked from {AXES[found]}, but the task expects {AXES[wanted]}; choose another series or task"
     ]
+
+
+def thick_axis(spacing: Sequence[float] | np.ndarray) -> int | None:
+    """The axis along which slices are stacked that are thicker than their pixels; None: there are none."""
+    thick = int(np.argmax(spacing))
+    return thick if spacing[thick] >= THICK * np.sort(spacing)[1] else None
 
 
 def _ranges(image: MetaTensor, rules: Mapping[str, Any]) -> list[tuple[bool, str]]:

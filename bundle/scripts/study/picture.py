@@ -63,7 +63,8 @@ def read_picture_header(
             pages = _count_pages(image)
             if pages > 1 and not split_pages:
                 raise RefusedError(
-                    f"{name}: holds {pages} pages, expected 1; save each as a file (segment and check take "
+                    f"{name}: holds {pages} pages, expected 1; save a volume as one .nii.gz (and its label; set "
+                    "file_ending in nnU-Net's dataset.json), pictures as a file each (segment and check take "
                     "--split_pages true)"
                 )
             if pages > MOST_PAGES:

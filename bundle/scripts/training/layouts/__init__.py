@@ -1,11 +1,13 @@
 """Which labelled pairs a folder holds: the Decathlon's layout, nnU-Net's, or images beside masks."""
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 from .dataset_json import decathlon, nnunet
 from .folders import folders
-from .pair import Layout, Pair
+from .pair import Layout, Pair, shown
 
 __all__ = ["Layout", "Pair", "read_layout"]
 
@@ -17,6 +19,23 @@ def read_layout(dataset_dir: str | Path) -> Layout:
         FileNotFoundError: the folder is missing, or in no layout that is known.
         ValueError: it is ambiguous, or its ``dataset.json`` malformed.
     """
+    layout = _read(dataset_dir)
+    unwritable = [
+        f"{shown(file.with_name(name))}: its name is no UTF-8; rename it"
+        for pair in layout.pairs
+        for file in (*pair.images, pair.label)
+        if (name := _escaped(file.name)) != file.name
+    ]
+    return replace(layout, problems=(*layout.problems, *unwritable))
+
+
+def _escaped(name: str) -> str:
+    """A file's name as it can be written: in splits, results and logs."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def _read(dataset_dir: str | Path) -> Layout:
+    """See :func:`read_layout`, whatever the files' names."""
     root = Path(dataset_dir).resolve()
     if not root.is_dir():
         raise FileNotFoundError(f"no folder at {str(dataset_dir)!r}")

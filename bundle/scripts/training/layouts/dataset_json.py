@@ -17,19 +17,8 @@ NORMALISATIONS = {"nonorm", "rescale_to_0_1", "rgb_to_0_1"}  # channel names tha
 
 def decathlon(root: Path, content: Mapping[str, Any]) -> Layout:
     """Pairs that the list ``training`` names; see :func:`read_layout` for its errors."""
-    pairs, problems = [], []
     entries = [_files_of(entry, root) for entry in content["training"]]
-    listed = Counter(os.path.normpath(images[0]) for images, _ in entries)
-    problems += [
-        f"{image}: listed {count} times in dataset.json" for image, count in listed.items() if count > 1
-    ]
-    if not problems:
-        shared = Counter(os.path.normpath(label) for _, label in entries)
-        problems += [
-            f"{label}: the label of {count} images in dataset.json; give each image a file of its own"
-            for label, count in shared.items()
-            if count > 1
-        ]
+    pairs, problems = [], _repeated(entries)
     for images, label in entries:
         pair = Pair(stem_of(root / images[0]), tuple(root / image for image in images), root / label)
         lacking = [name for name in (*images, label) if not (root / name).is_file()]
@@ -48,6 +37,25 @@ def decathlon(root: Path, content: Mapping[str, Any]) -> Layout:
         name, in_order(_told_apart(pairs, root)), tuple(problems), labels, _in_order_of_channels(modality), in_one,
         _other_count(content, len(content["training"])),
     )  # fmt: skip
+
+
+def _repeated(entries: Sequence[tuple[list[str], str]]) -> list[str]:
+    """A sentence for each file that stands in several places of the list."""
+    listed = Counter(os.path.normpath(image) for images, _ in entries for image in images)
+    shared = Counter(os.path.normpath(label) for _, label in entries)
+    twice = [f"{image}: listed {count} times in dataset.json" for image, count in listed.items() if count > 1]
+    return twice or [
+        *(
+            f"{label}: the label of {count} images in dataset.json; give each image a file of its own"
+            for label, count in shared.items()
+            if count > 1
+        ),
+        *(
+            f"{image}: an image and a label in dataset.json; give each the file that it is"
+            for image in listed
+            if image in shared
+        ),
+    ]
 
 
 def _other_count(content: Mapping[str, Any], count: int) -> tuple[str, ...]:
