@@ -8,10 +8,11 @@ from pathlib import Path
 from .address import parse_address
 from .case import Case, RefusedError
 from .find import Found, search
+from .header import is_uid
 from .limits import DEFAULT_LIMITS, Limits
 from .privacy import digest
 from .selection import parse_selection
-from .server import Listed, Server, is_uid, value
+from .server import Listed, Server, value
 from .sop import IMAGELESS_MODALITIES
 
 _WHO = ("PatientID", "PatientName", "PatientBirthDate")
@@ -121,12 +122,12 @@ class Archive:
 
         Raises:
             ServerError: after several tries.
-            RefusedError: it has too many files.
+            RefusedError: what came is of another series or unreadable, or has too many files.
             OSError: the folder cannot be written.
         """
         into = folder / series.uid
         into.mkdir()
-        self.server.retrieve(series.study, series.uid, listing.instances, into)
+        self.server.retrieve(series.study, series.uid, listing.instances, into, self._limits)
         return search(folder, self._selection, self._limits)
 
 

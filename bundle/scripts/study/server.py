@@ -3,7 +3,6 @@
 import logging
 import mmap
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,17 +12,16 @@ from typing import Any, TypeVar
 
 import pydicom
 from pydicom.datadict import tag_for_keyword
-from pydicom.filereader import read_file_meta_info
 
 from .address import PASSWORD, TOKEN, USER
-from .quiet import quiet
+from .limits import DEFAULT_LIMITS, Limits
+from .received import file_instance
 
 logger = logging.getLogger("mcanet")
 
 PAUSES = (1.0, 2.0, 4.0)  # seconds before each further try
 TIMEOUT = (10.0, 120.0)  # seconds to connect, and without a byte
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _T = TypeVar("_T")
 
@@ -110,7 +108,9 @@ class Server:
 
         return _patiently(search)
 
-    def retrieve(self, study: str, series: str, instances: list[str], folder: Path) -> None:
+    def retrieve(
+        self, study: str, series: str, instances: list[str], folder: Path, limits: Limits = DEFAULT_LIMITS
+    ) -> None:
         """Write the instances of a series into an empty folder, byte by byte as the server sends them.
 
         Args:
@@ -118,14 +118,16 @@ class Server:
             series: SeriesInstanceUID.
             instances: what must come, as :meth:`instances` gives it.
             folder: gets ``<SOPInstanceUID>.dcm``.
+            limits: caps.
 
         Raises:
             ServerError: after several tries, or not all instances came.
+            RefusedError: what came is of another series, or unreadable.
             OSError: the folder cannot be written.
         """
-        _patiently(lambda: self._retrieve(study, series, instances, folder))
+        _patiently(lambda: self._retrieve(study, series, instances, folder, limits))
 
-    def _retrieve(self, study: str, series: str, instances: list[str], folder: Path) -> None:
+    def _retrieve(self, study: str, series: str, instances: list[str], folder: Path, limits: Limits) -> None:
         # Not the client's iter_series: it takes an answer that broke off for a whole one, and encodes anew.
         for file in folder.iterdir():  # of an earlier try
             file.unlink()
@@ -140,7 +142,10 @@ class Server:
             with open(body, "wb") as opened:
                 for chunk in answer.iter_content(2**20):
                     opened.write(chunk)
-        came = {_write_instance(part, folder) for part in _parts(body, boundary)}
+        came = {
+            file_instance(part, number, study, series, folder, limits)
+            for number, part in enumerate(_parts(body, boundary), 1)
+        }
         body.unlink()
         if came != set(instances):
             raise ServerError(
@@ -223,11 +228,6 @@ def value(entry: Listed, keyword: str) -> str:
     """The first value of an attribute as text, ``""`` where there is none."""
     values = entry.get(f"{tag_for_keyword(keyword):08X}", {}).get("Value") or [""]
     return str(values[0].get("Alphabetic", "") if isinstance(values[0], dict) else values[0])
-
-
-def is_uid(text: str) -> bool:
-    """Whether a text is a UID, and so a safe file name."""
-    return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
 def _signer() -> Callable[[Any], Any]:
@@ -322,18 +322,3 @@ def _parts(body: Path, boundary: bytes) -> Iterator[bytes]:
                     yield data[start + 4 : at]
                     at += 2
     raise ServerError("the connection broke off in the middle of a series: run again", transient=True)
-
-
-def _write_instance(part: bytes, folder: Path) -> str:
-    """Write one instance under its SOPInstanceUID, which is given back."""
-    file = folder / "instance"
-    file.write_bytes(part)
-    try:
-        with quiet():
-            uid = str(read_file_meta_info(file).MediaStorageSOPInstanceUID)
-    except Exception:
-        uid = ""
-    if not is_uid(uid):
-        raise ServerError("the server sent something that is no DICOM file: look into its log")
-    os.replace(file, folder / f"{uid}.dcm")
-    return uid

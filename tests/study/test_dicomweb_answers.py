@@ -1,0 +1,101 @@
+"""Servers that say one thing and send another: no series is taken for another one, and none is lost in silence."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mcanet.scripts.study import Archive, print_check
+from pydicom.dataset import FileDataset
+from pydicom.uid import generate_uid
+
+from ..servers import Pacs, as_file, pacs
+from . import phantom
+
+
+@pytest.fixture
+def datasets() -> list[FileDataset]:
+    return phantom.classic(modality="MR")
+
+
+@pytest.fixture
+def held(datasets: list[FileDataset], monkeypatch: pytest.MonkeyPatch) -> Iterator[Pacs]:
+    """A server of one series."""
+    monkeypatch.setattr("mcanet.scripts.study.server.PAUSES", (0.01, 0.01, 0.01))
+    with pacs(datasets) as held:
+        yield held
+
+
+def uid_of(held: Pacs) -> str:
+    """The first series."""
+    return next(iter(held.sent))
+
+
+def told(held: Pacs, capsys: pytest.CaptureFixture[str], query: str = "") -> tuple[str, str]:
+    """The table of ``mcanet check``, and how it ended."""
+    end = ""
+    try:
+        print_check(f"dicomweb+{held.url}{query}")
+    except SystemExit as error:
+        end = str(error)
+    return capsys.readouterr().out, end
+
+
+def test_a_good_answer(held: Pacs, capsys: pytest.CaptureFixture[str]) -> None:
+    table, end = told(held, capsys)
+    assert re.findall("^(fit|refused) ", table, re.MULTILINE) == ["fit"]
+    assert end == ""
+
+
+@pytest.mark.parametrize("keyword", ["SeriesInstanceUID", "StudyInstanceUID"])
+def test_images_of_another_series_under_the_listed_instances(
+    held: Pacs, datasets: list[FileDataset], keyword: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked, other = datasets[0][keyword].value, generate_uid()
+    for dataset in datasets:
+        setattr(dataset, keyword, other)
+        dataset.PatientName = "Other^Patient"
+    held.sent[uid_of(held)] = [as_file(dataset) for dataset in datasets]
+    table, end = told(held, capsys)
+    assert f"instance 1 of the server's answer: {keyword} is {other}, asked for was {asked}" in table
+    assert end == "1 of 1 cases are refused"
+    assert "Patient" not in table
+
+
+def test_an_instance_is_known_by_its_data_set(
+    held: Pacs, datasets: list[FileDataset], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And not by the file meta information: one slice twice, under the listed names."""
+    first, second = (dataset.SOPInstanceUID for dataset in datasets[:2])
+    datasets[1].file_meta.MediaStorageSOPInstanceUID = first
+    held.sent[uid_of(held)][0] = as_file(datasets[1])
+    table, _ = told(held, capsys)
+    assert f"SOPInstanceUID is {str(second)!r} as in one before it, but the content differs" in table
+
+
+def test_an_instance_that_comes_twice(
+    held: Pacs, datasets: list[FileDataset], capsys: pytest.CaptureFixture[str]
+) -> None:
+    sent = held.sent[uid_of(held)]
+    sent.append(sent[2])
+    assert told(held, capsys)[1] == ""
+    datasets[2].PixelData = bytes(len(datasets[2].PixelData))
+    sent[-1] = as_file(datasets[2])
+    table, end = told(held, capsys)
+    assert "instance 7 of the server's answer: SOPInstanceUID is " in table
+    assert "the content differs; remove one of the two there" in table
+    assert end == "1 of 1 cases are refused"
+
+
+def test_two_listed_series_of_one_uid(held: Pacs, tmp_path: Path) -> None:
+    """What comes under the second one's UID says that it is the first."""
+    other = phantom.classic(modality="MR")
+    with pacs(phantom.classic(modality="MR"), other) as both:
+        first, second = both.sent
+        for dataset in other:
+            dataset.SeriesInstanceUID = first
+        both.sent[second] = [as_file(dataset) for dataset in other]
+        archive = Archive(f"dicomweb+{both.url}")
+        series = archive.series[1]
+        with pytest.raises(ValueError, match=f"SeriesInstanceUID is {first}, asked for was {second}"):
+            archive.retrieve(series, archive.look_up(series), tmp_path)
