@@ -99,3 +99,37 @@ def test_two_listed_series_of_one_uid(held: Pacs, tmp_path: Path) -> None:
         series = archive.series[1]
         with pytest.raises(ValueError, match=f"SeriesInstanceUID is {first}, asked for was {second}"):
             archive.retrieve(series, archive.look_up(series), tmp_path)
+
+
+def test_a_series_of_no_instance(held: Pacs, capsys: pytest.CaptureFixture[str]) -> None:
+    held.instances[uid_of(held)], held.sent[uid_of(held)] = [], []
+    table, end = told(held, capsys)
+    assert "the server lists the series, but no instance of it" in table
+    assert end == "1 of 1 cases are refused"
+
+
+def retrievals(held: Pacs) -> int:
+    return sum(path.endswith(f"/series/{uid_of(held)}") for path in held.seen)
+
+
+def test_a_series_that_grows_meanwhile(held: Pacs, tmp_path: Path) -> None:
+    whole = held.instances[uid_of(held)]
+    held.instances[uid_of(held)] = whole[:-1]
+    archive = Archive(f"dicomweb+{held.url}")
+    (series,) = archive.series
+    before = archive.look_up(series)
+    held.instances[uid_of(held)] = whole
+    found, retrieved = archive.retrieve(series, before, tmp_path)
+    assert len(found.cases[0].files) == len(whole)
+    assert retrieved == archive.look_up(series) != before
+    assert retrievals(held) == 1
+
+
+def test_other_instances_than_listed(held: Pacs, capsys: pytest.CaptureFixture[str]) -> None:
+    held.instances[uid_of(held)] = [generate_uid() for _ in range(4)]
+    table, _ = told(held, capsys)
+    assert (
+        "the server lists 4 instances of the series and sent 0 of them and 6 others: look into its log"
+        in table
+    )
+    assert retrievals(held) == 1

@@ -12,7 +12,7 @@ from .header import is_uid
 from .limits import DEFAULT_LIMITS, Limits
 from .privacy import digest
 from .selection import parse_selection
-from .server import Listed, Server, value
+from .server import Listed, Server, ServerError, value
 from .sop import IMAGELESS_MODALITIES
 
 _WHO = ("PatientID", "PatientName", "PatientBirthDate")
@@ -108,17 +108,22 @@ class Archive:
         """Ask what the server holds of a series, without retrieving it.
 
         Raises:
-            ServerError: after several tries.
+            ServerError: after several tries, or it lists no instance.
         """
         instances = self.server.instances(series.study, series.uid)
-        text = "\n".join((series.study, series.uid, *series.who, *instances))
-        return Listing(instances, hashlib.sha256(text.encode()).hexdigest())
+        if not instances:
+            raise ServerError(
+                "the server lists the series, but no instance of it: it may have been deleted, or be closed to you; "
+                "look into its log, then run again"
+            )
+        return _listing(series, instances)
 
-    def retrieve(self, series: RemoteSeries, listing: Listing, folder: Path) -> Found:
+    def retrieve(self, series: RemoteSeries, listing: Listing, folder: Path) -> tuple[Found, Listing]:
         """Write a series into an empty folder and search that, as :func:`find_cases` does.
 
         Returns:
-            No case at all where the series holds no image or is not wanted; the notices say why.
+            No case at all where the series holds no image or is not wanted, and the notices say why; and what was
+            retrieved, which is another listing where the series changed meanwhile.
 
         Raises:
             ServerError: after several tries.
@@ -127,8 +132,13 @@ class Archive:
         """
         into = folder / series.uid
         into.mkdir()
-        self.server.retrieve(series.study, series.uid, listing.instances, into, self._limits)
-        return search(folder, self._selection, self._limits)
+        came = self.server.retrieve(series.study, series.uid, listing.instances, into, self._limits)
+        return search(folder, self._selection, self._limits), _listing(series, came)
+
+
+def _listing(series: RemoteSeries, instances: list[str]) -> Listing:
+    text = "\n".join((series.study, series.uid, *series.who, *instances))
+    return Listing(instances, hashlib.sha256(text.encode()).hexdigest())
 
 
 def _series(entry: Listed) -> RemoteSeries:

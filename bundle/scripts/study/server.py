@@ -96,21 +96,18 @@ class Server:
         Raises:
             ServerError: after several tries.
         """
+        return _patiently(lambda: self._instances(study, series))
 
+    def _instances(self, study: str, series: str) -> list[str]:
         def page(offset: int) -> list[Listed]:
             return self._client.search_for_instances(study, series, fields=["SOPInstanceUID"], offset=offset)
 
-        def search() -> list[str]:
-            with self._plainly():
-                return sorted(
-                    value(entry, "SOPInstanceUID") for entry in _all_pages(page, ("SOPInstanceUID",))
-                )
-
-        return _patiently(search)
+        with self._plainly():
+            return sorted(value(entry, "SOPInstanceUID") for entry in _all_pages(page, ("SOPInstanceUID",)))
 
     def retrieve(
         self, study: str, series: str, instances: list[str], folder: Path, limits: Limits = DEFAULT_LIMITS
-    ) -> None:
+    ) -> list[str]:
         """Write the instances of a series into an empty folder, byte by byte as the server sends them.
 
         Args:
@@ -120,14 +117,19 @@ class Server:
             folder: gets ``<SOPInstanceUID>.dcm``.
             limits: caps.
 
+        Returns:
+            What came: these instances, or those that the server lists afterwards, where the series changed meanwhile.
+
         Raises:
             ServerError: after several tries, or not all instances came.
             RefusedError: what came is of another series, or unreadable.
             OSError: the folder cannot be written.
         """
-        _patiently(lambda: self._retrieve(study, series, instances, folder, limits))
+        return _patiently(lambda: self._retrieve(study, series, instances, folder, limits))
 
-    def _retrieve(self, study: str, series: str, instances: list[str], folder: Path, limits: Limits) -> None:
+    def _retrieve(
+        self, study: str, series: str, instances: list[str], folder: Path, limits: Limits
+    ) -> list[str]:
         # Not the client's iter_series: it takes an answer that broke off for a whole one, and encodes anew.
         for file in folder.iterdir():  # of an earlier try
             file.unlink()
@@ -148,11 +150,21 @@ class Server:
         }
         body.unlink()
         if came != set(instances):
-            raise ServerError(
-                f"the server lists {len(instances)} instances of the series and sent {len(came & set(instances))} of "
-                f"them and {len(came - set(instances))} others: it may still be receiving it; run again",
-                transient=True,
-            )
+            self._check_growth(came, self._instances(study, series))
+        return sorted(came)
+
+    @staticmethod
+    def _check_growth(came: set[str], listed: list[str]) -> None:
+        """Whether what came is what the server lists by now."""
+        if came and came == set(listed):
+            return
+        known = len(came & set(listed))
+        strange = bool(came) and not known
+        raise ServerError(
+            f"the server lists {len(listed)} instances of the series and sent {known} of them and {len(came) - known} "
+            + ("others: look into its log" if strange else "others: it may still be receiving it; run again"),
+            transient=not strange,
+        )
 
     def store(self, file: Path) -> None:
         """Store a DICOM file, unless the server has it already.
