@@ -133,3 +133,18 @@ def test_other_instances_than_listed(held: Pacs, capsys: pytest.CaptureFixture[s
         in table
     )
     assert retrievals(held) == 1
+
+
+def test_what_the_query_names_and_the_server_does_not_list(
+    held: Pacs, datasets: list[FileDataset], capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = datasets[0].StudyInstanceUID
+    lost_study, lost_series = generate_uid(), generate_uid()
+    query = f"?StudyInstanceUID={study},{lost_study}&SeriesInstanceUID={lost_series},{uid_of(held)}"
+    table, end = told(held, capsys, query)
+    for kind, uid in (("study", lost_study), ("series", lost_series)):
+        assert re.search(
+            rf"^refused  {kind}-\w+ +dicom +{uid} +the server does not list this {kind}", table, re.MULTILINE
+        )
+    assert end == "2 of 3 cases are refused"
+    assert told(held, capsys, f"?SeriesInstanceUID={uid_of(held)[:-1]}*")[1] == ""

@@ -2,10 +2,11 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .address import parse_address
+from .address import Address, parse_address
 from .case import Case, RefusedError
 from .find import Found, search
 from .header import is_uid
@@ -67,7 +68,7 @@ class Archive:
     Attributes:
         server: that was asked.
         series: the image series, to be retrieved.
-        refused: series that cannot be asked for, with the reason.
+        refused: series that cannot be asked for, and what the query names and the server does not list, with the reason.
         notices: what was left out, a sentence each.
 
     Raises:
@@ -97,7 +98,8 @@ class Archive:
         count = Counter(one.uid for one in known)
         reasons = [(one, _unfit(one, count[one.uid])) for one in known]
         self.series = tuple(one for one, reason in reasons if not reason)
-        self.refused = tuple((one.case(), reason) for one, reason in reasons if reason)
+        unfit = [(one.case(), reason) for one, reason in reasons if reason]
+        self.refused = (*unfit, *_unlisted(address, listed))
         if not known:
             raise RefusedError(
                 f"the query finds no image series among {len(listed)} series at {address.url}: check its "
@@ -153,6 +155,17 @@ def _unfit(series: RemoteSeries, count: int) -> str:
     if count > 1:
         return f"the server lists the series in {count} studies; mend it there"
     return ""
+
+
+def _unlisted(address: Address, listed: list[Listed]) -> Iterator[tuple[Case, str]]:
+    """A case for each study and series that the query names and the server does not list."""
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
+        kind = keyword.removesuffix("InstanceUID").lower()
+        there = {value(entry, keyword) for entry in listed}
+        for uid in dict.fromkeys(address.uids(keyword)):
+            if uid not in there:
+                reason = f"the server does not list this {kind}: check the UID and the query's other keywords"
+                yield Case(f"{kind}-{digest(uid)}", "dicom", uid, (), Path("no folder")), reason
 
 
 def _passed_over(entry: Listed) -> str:
