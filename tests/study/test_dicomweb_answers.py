@@ -1,7 +1,9 @@
 """Servers that say one thing and send another: no series is taken for another one, and none is lost in silence."""
 
+import json
 import re
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -148,3 +150,17 @@ def test_what_the_query_names_and_the_server_does_not_list(
         )
     assert end == "2 of 3 cases are refused"
     assert told(held, capsys, f"?SeriesInstanceUID={uid_of(held)[:-1]}*")[1] == ""
+
+
+def test_a_broken_header_says_nothing_of_the_patient(held: Pacs, caplog: pytest.LogCaptureFixture) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> bool:
+        body = json.dumps(held.series if len(held.seen) == 1 else []).encode()
+        request.wfile.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/dicom+json\r\nno colon\r\n\r\n" + body
+        )
+        return True
+
+    held.answer = answer
+    assert len(Archive(f"dicomweb+{held.url}").series) == 1
+    assert "Quill" not in caplog.text
+    assert "Traceback" not in caplog.text

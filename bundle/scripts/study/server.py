@@ -60,7 +60,8 @@ class Server:
             from dicomweb_client import DICOMwebClient
         except ImportError:
             raise RuntimeError("DICOMweb needs dicomweb-client: pip install dicomweb-client") from None
-        logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL)  # it repeats whatever the server says
+        for name in ("dicomweb_client", "urllib3"):  # they repeat whatever the server says
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self.url = url
         self._session = requests.Session()
         self._session.auth = _signer()
