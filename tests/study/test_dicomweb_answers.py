@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from mcanet.scripts.study import Archive, print_check
+from mcanet.scripts.study.server import ServerError
 from pydicom.dataset import FileDataset
 from pydicom.uid import generate_uid
 
@@ -164,3 +165,25 @@ def test_a_broken_header_says_nothing_of_the_patient(held: Pacs, caplog: pytest.
     assert len(Archive(f"dicomweb+{held.url}").series) == 1
     assert "Quill" not in caplog.text
     assert "Traceback" not in caplog.text
+
+
+WARNING = '299 pacs "There are 41 additional results that can be requested"'
+
+
+def test_a_list_that_is_cut(held: Pacs) -> None:
+    held.headers["Warning"] = WARNING
+    with pytest.raises(ServerError, match="cuts its list: it lists 1 and says that there are more"):
+        Archive(f"dicomweb+{held.url}")
+    held.headers["Warning"] = '299 pacs "The fuzzymatching parameter is not supported"'
+    assert len(Archive(f"dicomweb+{held.url}").series) == 1
+
+
+def test_a_list_in_pages(held: Pacs) -> None:
+    """All pages but the last say that there is more."""
+
+    def answer(request: BaseHTTPRequestHandler) -> bool:
+        held.headers = {} if "offset=1" in request.path else {"Warning": WARNING}
+        return False
+
+    held.answer = answer
+    assert len(Archive(f"dicomweb+{held.url}").series) == 1

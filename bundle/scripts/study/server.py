@@ -65,6 +65,8 @@ class Server:
         self.url = url
         self._session = requests.Session()
         self._session.auth = _signer()
+        self._cut = False  # whether the last answer is not all
+        self._session.hooks["response"].append(self._note_cut)
         self._session.max_redirects = 0  # credentials and images go to the named server and to no other
         self._client = DICOMwebClient(url, session=self._session, timeout=TIMEOUT)
         self._client.set_http_retry_params(retry=False)
@@ -73,7 +75,7 @@ class Server:
         """What the server lists of all series that a query finds.
 
         Raises:
-            ServerError: it does not answer, refuses, or passes over a filter.
+            ServerError: it does not answer, refuses, cuts its list, or passes over a filter.
         """
 
         def page(offset: int) -> list[Listed]:
@@ -81,8 +83,7 @@ class Server:
                 fields=[*fields, *filters], search_filters=dict(filters), offset=offset
             )
 
-        with self._plainly():
-            found = _all_pages(page, ("StudyInstanceUID", "SeriesInstanceUID"))
+        found = self._listed(page, ("StudyInstanceUID", "SeriesInstanceUID"))
         for keyword, wanted in filters.items():
             if any(_contradicts(keyword, wanted, value(entry, keyword)) for entry in found):
                 raise ServerError(
@@ -103,8 +104,26 @@ class Server:
         def page(offset: int) -> list[Listed]:
             return self._client.search_for_instances(study, series, fields=["SOPInstanceUID"], offset=offset)
 
+        return sorted(value(entry, "SOPInstanceUID") for entry in self._listed(page, ("SOPInstanceUID",)))
+
+    def _listed(self, page: Callable[[int], list[Listed]], key: tuple[str, ...]) -> list[Listed]:
+        """All that a search finds.
+
+        Raises:
+            ServerError: the server's last page says that there is more.
+        """
         with self._plainly():
-            return sorted(value(entry, "SOPInstanceUID") for entry in _all_pages(page, ("SOPInstanceUID",)))
+            found = _all_pages(page, key)
+        if self._cut:
+            raise ServerError(
+                f"the server cuts its list: it lists {len(found)} and says that there are more; narrow the query, "
+                "or raise the server's limit"
+            )
+        return found
+
+    def _note_cut(self, answer: Any, **_: Any) -> None:
+        """Remember whether an answer says that it is not all (by a warning, in older editions by its status)."""
+        self._cut = answer.status_code == 206 or "additional results" in answer.headers.get("Warning", "")
 
     def retrieve(
         self, study: str, series: str, instances: list[str], folder: Path, limits: Limits = DEFAULT_LIMITS
