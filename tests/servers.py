@@ -210,6 +210,21 @@ def gate(target: str, certificate: Path | None = None) -> Iterator[Gate]:
         server.server_close()
 
 
+def certificate(folder: Path, address: str = "127.0.0.1") -> Path:
+    """A certificate of an IP address that is its own authority, followed by its key. Skips where openssl is missing."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl to make a certificate")
+    names = (f"/CN={address}", f"subjectAltName=IP:{address}")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", names[0],
+         "-addext", names[1], "-keyout", folder / "key", "-out", folder / "certificate"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    file = folder / "own.pem"
+    file.write_bytes((folder / "certificate").read_bytes() + (folder / "key").read_bytes())
+    return file
+
+
 def upload(url: str, folder: Path) -> None:
     """Give Orthanc every DICOM file of a folder."""
     for file in sorted(folder.rglob("*.dcm")):

@@ -2,6 +2,8 @@
 
 import json
 import re
+import socket
+import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -12,7 +14,7 @@ from mcanet.scripts.study.server import ServerError
 from pydicom.dataset import FileDataset
 from pydicom.uid import generate_uid
 
-from ..servers import Pacs, as_file, pacs
+from ..servers import Pacs, as_file, certificate, gate, pacs
 from . import phantom
 
 
@@ -187,3 +189,36 @@ def test_a_list_in_pages(held: Pacs) -> None:
 
     held.answer = answer
     assert len(Archive(f"dicomweb+{held.url}").series) == 1
+
+
+def test_a_certificate_of_another_host(held: Pacs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = certificate(tmp_path, "127.0.0.2")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(file))
+    with gate(held.url, file) as way, pytest.raises(ServerError) as error:
+        Archive(f"dicomweb+{way.url}")
+    assert "is not trusted: IP address mismatch" in str(error.value)
+    assert "REQUESTS_CA_BUNDLE" not in str(error.value)
+
+
+def test_a_handshake_that_breaks_off_may_pass() -> None:
+    """And says nothing of the certificate."""
+
+    def hang_up() -> None:
+        connection, _ = listener.accept()
+        connection.recv(2**12)
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=hang_up, daemon=True).start()
+        with pytest.raises(ServerError, match="cannot be reached, or the connection broke off") as error:
+            Archive(f"dicomweb+https://127.0.0.1:{listener.getsockname()[1]}")
+    assert error.value.transient
+
+
+@pytest.mark.parametrize(
+    "element", [{"vr": "PN", "Value": {"a": 1}}, {"vr": "PN", "Value": [None]}, "text", None]
+)
+def test_a_malformed_value_counts_as_none(held: Pacs, element: object) -> None:
+    held.series[0]["00100010"] = element
+    (series,) = Archive(f"dicomweb+{held.url}").series
+    assert series.who == ("PQ-77120", "", "")

@@ -72,7 +72,7 @@ class Archive:
         notices: what was left out, a sentence each.
 
     Raises:
-        ValueError: the URL, the selection or the credentials in the environment are malformed.
+        ValueError: the URL, the selection, or credentials or authorities in the environment are malformed.
         RefusedError: the query finds no image series.
         ServerError: the server does not answer, or refuses.
         RuntimeError: dicomweb-client is not installed.

@@ -3,6 +3,7 @@
 import logging
 import mmap
 import os
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ logger = logging.getLogger("mcanet")
 PAUSES = (1.0, 2.0, 4.0)  # seconds before each further try
 TIMEOUT = (10.0, 120.0)  # seconds to connect, and without a byte
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
+_UNKNOWN_AUTHORITY = (18, 19, 20, 21)  # OpenSSL's codes where an issuer is not known
 _ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _T = TypeVar("_T")
 
@@ -51,7 +53,7 @@ class Server:
 
     Raises:
         RuntimeError: dicomweb-client is not installed.
-        ValueError: the credentials in the environment are incomplete.
+        ValueError: the credentials or certificate authorities in the environment are unusable.
     """
 
     def __init__(self, url: str) -> None:
@@ -60,6 +62,8 @@ class Server:
             from dicomweb_client import DICOMwebClient
         except ImportError:
             raise RuntimeError("DICOMweb needs dicomweb-client: pip install dicomweb-client") from None
+        if url.startswith("https:"):
+            _check_authorities()
         for name in ("dicomweb_client", "urllib3"):  # they repeat whatever the server says
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self.url = url
@@ -242,13 +246,11 @@ class Server:
             raise ServerError(f"{at} {_meaning(status)}", status in _TRANSIENT, status) from None
         except requests.TooManyRedirects:
             raise ServerError(f"{at} points to another address: give that one") from None
-        except requests.exceptions.SSLError:
-            raise ServerError(
-                f"the certificate of {at} is not trusted: name its authority's file in REQUESTS_CA_BUNDLE"
-            ) from None
         except (requests.exceptions.JSONDecodeError, ValueError, KeyError, TypeError, AttributeError):
             raise ServerError(f"{at} does not answer as DICOMweb does: check the path in the URL") from None
         except requests.RequestException as error:
+            if problem := _certificate_problem(error):
+                raise ServerError(f"the certificate of {at} is not trusted: {problem}") from None
             raise ServerError(
                 f"{at} cannot be reached, or the connection broke off ({type(error).__name__}): check that it runs, "
                 "its host and port, then run again",
@@ -257,9 +259,12 @@ class Server:
 
 
 def value(entry: Listed, keyword: str) -> str:
-    """The first value of an attribute as text, ``""`` where there is none."""
-    values = entry.get(f"{tag_for_keyword(keyword):08X}", {}).get("Value") or [""]
-    return str(values[0].get("Alphabetic", "") if isinstance(values[0], dict) else values[0])
+    """The first value of an attribute as text, ``""`` where there is none or it is malformed."""
+    element = entry.get(f"{tag_for_keyword(keyword):08X}")
+    values = element.get("Value") if isinstance(element, dict) else None
+    first = values[0] if isinstance(values, list) and values else ""
+    first = first.get("Alphabetic") if isinstance(first, dict) else first
+    return str(first) if isinstance(first, str | int | float) else ""
 
 
 def _signer() -> Callable[[Any], Any]:
@@ -270,6 +275,10 @@ def _signer() -> Callable[[Any], Any]:
     user, password, token = (os.environ.get(name, "").rstrip("\r\n") for name in (USER, PASSWORD, TOKEN))
     if bool(user) != bool(password) or (user and token):
         raise ValueError(f"set both {USER} and {PASSWORD}, or {TOKEN} alone, in the environment")
+    if not (token.isascii() and token.isprintable()):
+        raise ValueError(
+            f"{TOKEN} in the environment holds a line break, or a letter that no token has: set it anew"
+        )
     basic = HTTPBasicAuth(user.encode(), password.encode())
 
     def sign(request: Any) -> Any:
@@ -280,6 +289,21 @@ def _signer() -> Callable[[Any], Any]:
         return basic(request) if user else request
 
     return sign
+
+
+def _check_authorities() -> None:
+    """Raise a ValueError where the environment names certificate authorities that cannot be read."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if place := os.environ.get(name):
+            try:
+                if os.path.isdir(place):
+                    ssl.create_default_context(capath=place)
+                else:
+                    ssl.create_default_context(cafile=place)
+            except OSError:
+                raise ValueError(
+                    f"{name} names {place!r}, which is no file of certificates: correct it"
+                ) from None
 
 
 def _all_pages(page: Callable[[int], list[Listed]], key: tuple[str, ...]) -> list[Listed]:
@@ -323,6 +347,17 @@ def _meaning(status: int) -> str:
     if status == 404:
         return "has nothing there (status 404): check the path in the URL, such as /dicom-web"
     return f"answers with status {status}: look into its log"
+
+
+def _certificate_problem(error: BaseException | None) -> str:
+    """What is wrong with the server's certificate and what to do, or ``""``: other faults of TLS may pass."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    if error is None:
+        return ""
+    if error.verify_code in _UNKNOWN_AUTHORITY:
+        return f"{error.verify_message}; name its authority's file in REQUESTS_CA_BUNDLE"
+    return f"{error.verify_message}; have it mended there, or name the host as it does"
 
 
 def _boundary(content_type: str) -> bytes:
