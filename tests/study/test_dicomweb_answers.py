@@ -5,11 +5,12 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from mcanet.scripts.study import Archive, print_check
+from mcanet.scripts.study import Archive, Limits, print_check
 from mcanet.scripts.study.server import ServerError
 from pydicom.dataset import FileDataset
 from pydicom.uid import generate_uid
@@ -222,3 +223,35 @@ def test_a_malformed_value_counts_as_none(held: Pacs, element: object) -> None:
     held.series[0]["00100010"] = element
     (series,) = Archive(f"dicomweb+{held.url}").series
     assert series.who == ("PQ-77120", "", "")
+
+
+def test_an_answer_without_end(held: Pacs, tmp_path: Path) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> bool:
+        if not request.path.endswith(uid_of(held)):
+            return False
+        request.wfile.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: multipart/related; boundary=XX\r\n\r\n--XX\r\n\r\n"
+        )
+        with suppress(ConnectionError):
+            while True:
+                request.wfile.write(bytes(2**20))
+        return True
+
+    held.answer = answer
+    archive = Archive(f"dicomweb+{held.url}", limits=Limits(max_file_bytes=2**20))
+    (series,) = archive.series
+    with pytest.raises(ServerError, match="beyond 6 instances of max_file_bytes = 1048576"):
+        archive.retrieve(series, archive.look_up(series), tmp_path)
+
+
+def test_a_server_that_stays_away_is_not_waited_for(held: Pacs, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = Archive(f"dicomweb+{held.url}")
+    held.answer = lambda request: True  # a connection that is closed without an answer
+    (series,) = archive.series
+    with pytest.raises(ServerError, match="cannot be reached, or the connection broke off"):
+        archive.look_up(series)
+    monkeypatch.setattr("mcanet.scripts.study.server.AWAY", 0.0)
+    asked = len(held.seen)
+    with pytest.raises(ServerError, match="is not asked any more: run again when it is back"):
+        archive.look_up(series)
+    assert len(held.seen) == asked

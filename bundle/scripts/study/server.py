@@ -22,6 +22,7 @@ logger = logging.getLogger("mcanet")
 
 PAUSES = (1.0, 2.0, 4.0)  # seconds before each further try
 TIMEOUT = (10.0, 120.0)  # seconds to connect, and without a byte
+AWAY = 1800.0  # seconds without an answer, after which no further series waits for one
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
 _UNKNOWN_AUTHORITY = (18, 19, 20, 21)  # OpenSSL's codes where an issuer is not known
 _ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
@@ -69,6 +70,7 @@ class Server:
         self.url = url
         self._session = requests.Session()
         self._session.auth = _signer()
+        self._away_since = 0.0  # of the clock, 0 while it answers
         self._cut = False  # whether the last answer is not all
         self._session.hooks["response"].append(self._note_cut)
         self._session.max_redirects = 0  # credentials and images go to the named server and to no other
@@ -102,7 +104,7 @@ class Server:
         Raises:
             ServerError: after several tries.
         """
-        return _patiently(lambda: self._instances(study, series))
+        return self._patiently(lambda: self._instances(study, series))
 
     def _instances(self, study: str, series: str) -> list[str]:
         def page(offset: int) -> list[Listed]:
@@ -149,7 +151,7 @@ class Server:
             RefusedError: what came is of another series, or unreadable.
             OSError: the folder cannot be written.
         """
-        return _patiently(lambda: self._retrieve(study, series, instances, folder, limits))
+        return self._patiently(lambda: self._retrieve(study, series, instances, folder, limits))
 
     def _retrieve(
         self, study: str, series: str, instances: list[str], folder: Path, limits: Limits
@@ -157,7 +159,7 @@ class Server:
         # Not the client's iter_series: it takes an answer that broke off for a whole one, and encodes anew.
         for file in folder.iterdir():  # of an earlier try
             file.unlink()
-        body = folder / "body"
+        body, most = folder / "body", len(instances) * limits.max_file_bytes
         url = f"{self.url}/studies/{study}/series/{series}"
         with (
             self._plainly(),
@@ -168,6 +170,11 @@ class Server:
             with open(body, "wb") as opened:
                 for chunk in answer.iter_content(2**20):
                     opened.write(chunk)
+                    if opened.tell() > most:
+                        raise ServerError(
+                            f"the server's answer goes on beyond {len(instances)} instances of max_file_bytes = "
+                            f"{limits.max_file_bytes}: look into its log, or raise the limit"
+                        )
         came = {
             file_instance(part, number, study, series, folder, limits)
             for number, part in enumerate(_parts(body, boundary), 1)
@@ -216,18 +223,38 @@ class Server:
                     transient=True,
                 )
 
-        _patiently(send)
+        self._patiently(send)
 
     def _holds(self, dataset: pydicom.Dataset) -> bool:
         """Whether the server lists an instance; some answer with 404 where they have nothing of its series."""
         try:
-            return dataset.SOPInstanceUID in self.instances(
+            return dataset.SOPInstanceUID in self._instances(
                 dataset.StudyInstanceUID, dataset.SeriesInstanceUID
             )
         except ServerError as error:
             if error.status == 404:
                 return False
             raise
+
+    def _patiently(self, action: Callable[[], _T]) -> _T:
+        """The action's result, tried again after each pause while its errors are transient.
+
+        Raises:
+            ServerError: of the last try; or at once, where the server has been away for long.
+        """
+        if self._away_since and time.monotonic() - self._away_since > AWAY:
+            raise ServerError(
+                f"the server at {self.url} has been away for {AWAY / 60:.0f} minutes and is not asked any more: run "
+                "again when it is back"
+            )
+        try:
+            result = _tried_again(action)
+        except ServerError as error:
+            away = error.transient and not error.status
+            self._away_since = (self._away_since or time.monotonic()) if away else 0.0
+            raise
+        self._away_since = 0.0
+        return result
 
     @contextmanager
     def _plainly(self) -> Iterator[None]:
@@ -325,8 +352,7 @@ def _contradicts(keyword: str, wanted: str, found: str) -> bool:
     return found.strip().casefold() not in [text.strip().casefold() for text in allowed]
 
 
-def _patiently(action: Callable[[], _T]) -> _T:
-    """The action's result, tried again after each pause while its errors are transient."""
+def _tried_again(action: Callable[[], _T]) -> _T:
     for pause in PAUSES:
         try:
             return action()
