@@ -15,7 +15,7 @@ from mcanet.scripts.study.server import ServerError
 from pydicom.dataset import FileDataset
 from pydicom.uid import generate_uid
 
-from ..servers import Pacs, as_file, certificate, gate, pacs
+from ..servers import Pacs, as_file, certificate, gate, listed, pacs
 from . import phantom
 
 
@@ -255,3 +255,26 @@ def test_a_server_that_stays_away_is_not_waited_for(held: Pacs, monkeypatch: pyt
     with pytest.raises(ServerError, match="is not asked any more: run again when it is back"):
         archive.look_up(series)
     assert len(held.seen) == asked
+
+
+def test_series_without_valid_uids_are_a_case_each(
+    held: Pacs, datasets: list[FileDataset], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for study, series in (("1.2.3", ""), ("1.2.4", ""), ("1.2.3", "Quill^Peregrine\n\x1b[31m")):
+        datasets[0].StudyInstanceUID, datasets[0].SeriesInstanceUID = study, series
+        held.series.append(listed(datasets[0]))
+    table, end = told(held, capsys)
+    refused = re.findall("^refused  (series-[^ ]+) +dicom +a series without a valid UID", table, re.MULTILINE)
+    assert len(set(refused)) == 3
+    assert end == "3 of 4 cases are refused"
+    assert "Quill" not in table
+
+
+def test_a_series_that_is_listed_in_two_studies_is_one_case(
+    held: Pacs, datasets: list[FileDataset], capsys: pytest.CaptureFixture[str]
+) -> None:
+    datasets[0].StudyInstanceUID = generate_uid()
+    held.series.append(listed(datasets[0]))
+    table, end = told(held, capsys)
+    assert "the server lists the series in 2 studies" in table
+    assert end == "1 of 1 cases are refused"

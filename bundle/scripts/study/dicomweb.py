@@ -35,12 +35,12 @@ class RemoteSeries:
 
     @property
     def case_id(self) -> str:
-        """The id that the series has in a folder, too."""
-        return f"series-{digest(self.uid)}"
+        """The id that the series has in a folder, too; several without a valid UID have one each."""
+        return f"series-{digest(self.uid if is_uid(self.uid) else repr((self.study, self.uid)))}"
 
     def case(self, root: Path = Path("no folder")) -> Case:
         """The series as one case without files, to account for it where it is not, or not yet, retrieved."""
-        return Case(self.case_id, "dicom", self.uid, (), root)
+        return Case(self.case_id, "dicom", _shown(self.uid), (), root)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Archive:
         count = Counter(one.uid for one in known)
         reasons = [(one, _unfit(one, count[one.uid])) for one in known]
         self.series = tuple(one for one, reason in reasons if not reason)
-        unfit = [(one.case(), reason) for one, reason in reasons if reason]
+        unfit = dict.fromkeys((one.case(), reason) for one, reason in reasons if reason)
         self.refused = (*unfit, *_unlisted(address, listed))
         if not known:
             raise RefusedError(
@@ -168,5 +168,11 @@ def _unlisted(address: Address, listed: list[Listed]) -> Iterator[tuple[Case, st
                 yield Case(f"{kind}-{digest(uid)}", "dicom", uid, (), Path("no folder")), reason
 
 
+def _shown(uid: str) -> str:
+    """A UID fit to be shown; what a server puts in the place of one may be anything."""
+    return uid if is_uid(uid) else "a series without a valid UID"
+
+
 def _passed_over(entry: Listed) -> str:
-    return f"{value(entry, 'SeriesInstanceUID')}: left out, no image to segment (Modality {value(entry, 'Modality')})"
+    uid, modality = _shown(value(entry, "SeriesInstanceUID")), value(entry, "Modality")
+    return f"{uid}: left out, no image to segment (Modality {modality})"
