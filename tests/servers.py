@@ -1,5 +1,6 @@
 """Servers that tests talk to, started for a test on free ports of this machine and stopped by process id."""
 
+import io
 import json
 import re
 import shutil
@@ -10,12 +11,13 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset, FileDataset
 
 PLUGIN = "libOrthancDicomWeb.so"
 PLACES = ("/usr/share/orthanc/plugins", "/usr/lib/orthanc", "/usr/local/share/orthanc/plugins")
@@ -208,9 +210,109 @@ def gate(target: str, certificate: Path | None = None) -> Iterator[Gate]:
         server.server_close()
 
 
+def certificate(folder: Path, address: str = "127.0.0.1") -> Path:
+    """A certificate of an IP address that is its own authority, followed by its key. Skips where openssl is missing."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl to make a certificate")
+    names = (f"/CN={address}", f"subjectAltName=IP:{address}")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", names[0],
+         "-addext", names[1], "-keyout", folder / "key", "-out", folder / "certificate"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    file = folder / "own.pem"
+    file.write_bytes((folder / "certificate").read_bytes() + (folder / "key").read_bytes())
+    return file
+
+
 def upload(url: str, folder: Path) -> None:
     """Give Orthanc every DICOM file of a folder."""
     for file in sorted(folder.rglob("*.dcm")):
         urllib.request.urlopen(
             urllib.request.Request(f"{url}/instances", file.read_bytes()), timeout=30
         ).close()
+
+
+class Pacs:
+    """A DICOMweb server that holds series, and says and sends of them what a test puts there.
+
+    Attributes:
+        url: its root.
+        series: what it lists, DICOM JSON.
+        instances: SOPInstanceUIDs that it lists, by SeriesInstanceUID.
+        sent: files that it sends, by SeriesInstanceUID.
+        headers: more of its answers to searches.
+        seen: paths of the requests.
+        answer: what it does before all else to a request; True where that was all.
+    """
+
+    def __init__(self, url: str, series: Sequence[Sequence[FileDataset]]) -> None:
+        self.url = url
+        self.series = [listed(datasets[0]) for datasets in series]
+        self.instances = {one[0].SeriesInstanceUID: [str(d.SOPInstanceUID) for d in one] for one in series}
+        self.sent = {one[0].SeriesInstanceUID: [as_file(dataset) for dataset in one] for one in series}
+        self.headers: dict[str, str] = {}
+        self.seen: list[str] = []
+        self.answer: Callable[[BaseHTTPRequestHandler], bool] = lambda _: False
+
+
+def listed(dataset: Dataset) -> dict[str, object]:
+    """A data set's series as a server lists it."""
+    shown = Dataset()
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "Modality", "PatientID", "PatientName"):
+        setattr(shown, keyword, dataset[keyword].value)
+    return dict(shown.to_json_dict())
+
+
+def as_file(dataset: FileDataset) -> bytes:
+    """A data set as the bytes of a file."""
+    file = io.BytesIO()
+    dataset.save_as(file)
+    return file.getvalue()
+
+
+@contextmanager
+def pacs(*series: Sequence[FileDataset]) -> Iterator[Pacs]:
+    """A running :class:`Pacs`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            held.seen.append(self.path)
+            path, _, query = self.path.partition("?")
+            offset = int((re.search(r"offset=(\d+)", query) or [0, 0])[1])
+            uid = next((uid for uid in held.sent if f"/series/{uid}" in path), "")
+            if held.answer(self):
+                return
+            if path.endswith("/instances"):
+                found = [
+                    {"00080018": {"vr": "UI", "Value": [instance]}}
+                    for instance in held.instances.get(uid, [])
+                ]
+                self._list(found[offset:])
+            elif path.endswith("/series"):
+                self._list(held.series[offset:])
+            else:
+                parts = b"".join(b"--XX\r\n\r\n" + part + b"\r\n" for part in held.sent[uid])
+                self._send(parts + b"--XX--", {"Content-Type": "multipart/related; boundary=XX"})
+
+        def _list(self, found: object) -> None:
+            self._send(json.dumps(found).encode(), {"Content-Type": "application/dicom+json", **held.headers})
+
+        def _send(self, body: bytes, headers: Mapping[str, str]) -> None:
+            self.send_response(200)
+            for name, text in headers.items():
+                self.send_header(name, text)
+            self.end_headers()
+            self.wfile.write(body)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    held = Pacs(f"http://127.0.0.1:{server.server_port}", series)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield held
+    finally:
+        server.shutdown()
+        server.server_close()

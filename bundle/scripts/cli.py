@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 import runpy
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -199,9 +200,15 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         from .lean_start import import_monai  # here, as for export
 
         import_monai()
+        end_at_sigterm()
     sys.argv = ["monai.bundle", "run", "--config_file", files, *given, *in_python(overrides)]
     with plain_exit(f"cannot {arguments.command}"):
         runpy.run_module("monai.bundle", run_name="__main__")
+
+
+def end_at_sigterm() -> None:
+    """Have SIGTERM end the process as an error does, so that retrieved images go with it, and as PID 1 it ends at all."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def plan(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:

@@ -50,6 +50,42 @@ def test_batch_scripts_are_bash_with_options_of_sbatch(file: Path, tmp_path: Pat
     assert (usage.returncode, usage.stderr.split(":")[0]) == (2, "usage")
 
 
+def test_trainings_on_one_head_node_meet_at_ports_of_their_own(tmp_path: Path) -> None:
+    for name, text in (("scontrol", "echo node1"), ("srun", 'echo "$@"')):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    (script,) = [file for file in SBATCH if file.stem == "train"]
+
+    def port(job: str) -> int:
+        job_of = {f"SLURM_{name}": "1" for name in ("CPUS_PER_TASK", "JOB_NODELIST", "NNODES")}
+        job_of |= {"SLURM_JOB_ID": job, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        done = subprocess.run(
+            ["bash", script, "IN", "OUT"], capture_output=True, text=True, check=True, env=job_of
+        )
+        (found,) = re.findall(r"--rdzv_endpoint=node1:(\d+) ", done.stdout)
+        return int(found)
+
+    ports = {port(job) for job in ("7", "8", "4194303")}
+    assert len(ports) == 3
+    assert all(1024 <= port < 32768 for port in ports)  # below those that systems give away
+
+
+@pytest.mark.parametrize("file", YAML, ids=name)
+def test_who_asks_for_a_gpu_has_the_image_for_it(file: Path) -> None:
+    for template in templates(yaml.safe_load(file.read_text())):
+        for container in template["containers"]:
+            tag = (
+                "mcanet:0.1.0-cuda"
+                if "nvidia.com/gpu" in container["resources"]["limits"]
+                else "mcanet:0.1.0"
+            )
+            assert container["image"] == tag
+            builds = re.findall(
+                "docker build .*", file.read_text() + (ROOT / "docs" / "pipelines.md").read_text()
+            )
+            assert any(f"--tag {tag} " in line for line in builds)
+
+
 @pytest.mark.skipif(not shutil.which("sbatch"), reason="needs Slurm's sbatch (Debian: slurm-client)")
 @pytest.mark.parametrize("file", SBATCH, ids=name)
 def test_sbatch_takes_the_options(file: Path, tmp_path: Path) -> None:

@@ -141,5 +141,6 @@ def test_the_steps_bring_a_command_that_works(built: ByHand) -> None:
     built.workdir = "/"
     assert "are as listed" in built.run("mcanet verify")
     assert "segment" in built.run("mcanet --help")
+    built.run("python -c 'import dicomweb_client'")  # for a query in place of a folder
     # as train.yaml starts it
     assert "labelled data" in built.run("torchrun -m mcanet.scripts.cli train --help")

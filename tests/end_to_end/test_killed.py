@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 
+from ..servers import pacs
+from ..study import phantom
 from . import hippocampi
 from .run import mcanet
 
@@ -41,3 +44,40 @@ def test_kill_9_and_run_again(tmp_path: Path) -> None:
         mask = nibabel.load(tmp_path / "out" / f"case_{i}" / "segmentation.nii.gz")
         assert np.asarray(mask.dataobj).shape == (36, 44, 32)
     assert not list((tmp_path / "out").glob(".partial*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["check", "segment"])
+def test_sigterm_takes_retrieved_images_along(verb: str, tmp_path: Path) -> None:
+    def drip(request: BaseHTTPRequestHandler) -> bool:
+        if "/instances" in request.path or "/studies/" not in request.path:
+            return False
+        request.wfile.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: multipart/related; boundary=XX\r\n\r\n--XX\r\n\r\n"
+        )
+        while True:
+            request.wfile.write(bytes(2**16))
+            time.sleep(0.05)
+
+    (tmp_path / "temporary").mkdir()
+    with pacs(phantom.classic(modality="MR")) as held:
+        held.answer = drip
+        words = [Path(sys.executable).parent / "mcanet", verb, f"dicomweb+{held.url}"]
+        words += ["out"] if verb == "segment" else []
+        run = subprocess.Popen(
+            words,
+            cwd=tmp_path,
+            env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        until = time.monotonic() + 200
+        while not list(tmp_path.rglob("body")) and time.monotonic() < until:
+            time.sleep(0.05)
+        run.terminate()
+        said = run.communicate(timeout=60)[0]
+    assert run.returncode == 143
+    assert "Traceback" not in said
+    assert not list(tmp_path.rglob("body"))
+    assert not list((tmp_path / "temporary").iterdir())

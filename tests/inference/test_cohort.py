@@ -31,6 +31,9 @@ from mcanet.scripts.results.staging import explained
 from mcanet.scripts.study import Case, JudgeFitnessd, LoadStudyd
 from monai.transforms import Compose, Invertd, Orientationd
 
+from ..servers import as_file, pacs
+from ..study import phantom
+
 LABELS = label_table(
     [{"value": 1, "name": "part", "colour": [255, 0, 0], "category": ["91723000", "SCT", "Anatomical Structure"],
       "type": ["5366008", "SCT", "Hippocampus"]}]
@@ -269,3 +272,23 @@ def test_one_run_at_a_time_holds_an_output_folder(source: Path, tmp_path: Path) 
         open_manifest(tmp_path / "out", {})
     held.close()
     open_manifest(tmp_path / "out", {}).close()
+
+
+def test_each_series_that_a_server_lists_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is right, one whose files say that they are the first, and one without an instance."""
+    monkeypatch.setattr("mcanet.scripts.study.server.PAUSES", ())
+    right, wrong, empty = (phantom.classic(modality="MR") for _ in range(3))
+    with pacs(right, wrong, empty) as held:
+        first, second, third = held.sent
+        for dataset in wrong:
+            dataset.SeriesInstanceUID = first
+        held.sent[second] = [as_file(dataset) for dataset in wrong]
+        held.instances[third], held.sent[third] = [], []
+        cohort = run(f"dicomweb+{held.url}", tmp_path / "out")
+    with pytest.raises(SystemExit, match="2 of 3 cases have no mask"):
+        cohort.finish()
+    found = {row["input"]: row for row in rows(tmp_path / "out").values()}
+    assert {uid: row["status"] for uid, row in found.items()} == {
+        first: "done", second: "refused", third: "failed",
+    }  # fmt: skip
+    assert "no instance of it" in found[third]["reason"]

@@ -137,7 +137,7 @@ class Cohort(IterableDataset):
                 listing = archive.look_up(series)
                 row = self.manifest.whole(series.case_id, "listing_sha256", listing.sha256)
                 if row is None:
-                    found = archive.retrieve(series, listing, Path(folder))
+                    found, listing = archive.retrieve(series, listing, Path(folder))
             except Exception as error:
                 problem = explained(error) if isinstance(error, OSError) else error
             if problem is not None:

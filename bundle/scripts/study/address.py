@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
+from .header import is_uid
+
 SCHEMES = ("dicomweb+https", "dicomweb+http")
 KEYWORDS = (
     "Modality",
@@ -35,6 +37,11 @@ class Address:
 
     url: str
     filters: dict[str, str] = field(repr=False)
+
+    def uids(self, keyword: str) -> list[str]:
+        """The UIDs that the query names by a keyword; none where it holds wildcards."""
+        wanted = [uid.strip() for uid in self.filters.get(keyword, "").split(",")]
+        return wanted if all(map(is_uid, wanted)) else []
 
 
 def is_address(dataset_dir: str | Path) -> bool:

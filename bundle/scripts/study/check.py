@@ -158,7 +158,7 @@ def _portions(archive: Archive) -> Iterator[Found]:
     for series in archive.series:
         with TemporaryDirectory() as folder:
             try:
-                found = archive.retrieve(series, archive.look_up(series), Path(folder))
+                found, _ = archive.retrieve(series, archive.look_up(series), Path(folder))
             except (ServerError, RefusedError) as error:
                 found = Found((), ((series.case(), str(error)),), ())
             yield found

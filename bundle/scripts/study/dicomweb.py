@@ -2,16 +2,18 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .address import parse_address
+from .address import Address, parse_address
 from .case import Case, RefusedError
 from .find import Found, search
+from .header import is_uid
 from .limits import DEFAULT_LIMITS, Limits
 from .privacy import digest
 from .selection import parse_selection
-from .server import Listed, Server, is_uid, value
+from .server import Listed, Server, ServerError, value
 from .sop import IMAGELESS_MODALITIES
 
 _WHO = ("PatientID", "PatientName", "PatientBirthDate")
@@ -33,12 +35,12 @@ class RemoteSeries:
 
     @property
     def case_id(self) -> str:
-        """The id that the series has in a folder, too."""
-        return f"series-{digest(self.uid)}"
+        """The id that the series has in a folder, too; several without a valid UID have one each."""
+        return f"series-{digest(self.uid if is_uid(self.uid) else repr((self.study, self.uid)))}"
 
     def case(self, root: Path = Path("no folder")) -> Case:
         """The series as one case without files, to account for it where it is not, or not yet, retrieved."""
-        return Case(self.case_id, "dicom", self.uid, (), root)
+        return Case(self.case_id, "dicom", _shown(self.uid), (), root)
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,11 @@ class Archive:
     Attributes:
         server: that was asked.
         series: the image series, to be retrieved.
-        refused: series that cannot be asked for, with the reason.
+        refused: series that cannot be asked for, and what the query names and the server does not list, with the reason.
         notices: what was left out, a sentence each.
 
     Raises:
-        ValueError: the URL, the selection or the credentials in the environment are malformed.
+        ValueError: the URL, the selection, or credentials or authorities in the environment are malformed.
         RefusedError: the query finds no image series.
         ServerError: the server does not answer, or refuses.
         RuntimeError: dicomweb-client is not installed.
@@ -96,7 +98,8 @@ class Archive:
         count = Counter(one.uid for one in known)
         reasons = [(one, _unfit(one, count[one.uid])) for one in known]
         self.series = tuple(one for one, reason in reasons if not reason)
-        self.refused = tuple((one.case(), reason) for one, reason in reasons if reason)
+        unfit = dict.fromkeys((one.case(), reason) for one, reason in reasons if reason)
+        self.refused = (*unfit, *_unlisted(address, listed))
         if not known:
             raise RefusedError(
                 f"the query finds no image series among {len(listed)} series at {address.url}: check its "
@@ -107,27 +110,37 @@ class Archive:
         """Ask what the server holds of a series, without retrieving it.
 
         Raises:
-            ServerError: after several tries.
+            ServerError: after several tries, or it lists no instance.
         """
         instances = self.server.instances(series.study, series.uid)
-        text = "\n".join((series.study, series.uid, *series.who, *instances))
-        return Listing(instances, hashlib.sha256(text.encode()).hexdigest())
+        if not instances:
+            raise ServerError(
+                "the server lists the series, but no instance of it: it may have been deleted, or be closed to you; "
+                "look into its log, then run again"
+            )
+        return _listing(series, instances)
 
-    def retrieve(self, series: RemoteSeries, listing: Listing, folder: Path) -> Found:
+    def retrieve(self, series: RemoteSeries, listing: Listing, folder: Path) -> tuple[Found, Listing]:
         """Write a series into an empty folder and search that, as :func:`find_cases` does.
 
         Returns:
-            No case at all where the series holds no image or is not wanted; the notices say why.
+            No case at all where the series holds no image or is not wanted, and the notices say why; and what was
+            retrieved, which is another listing where the series changed meanwhile.
 
         Raises:
             ServerError: after several tries.
-            RefusedError: it has too many files.
+            RefusedError: what came is of another series or unreadable, or has too many files.
             OSError: the folder cannot be written.
         """
         into = folder / series.uid
         into.mkdir()
-        self.server.retrieve(series.study, series.uid, listing.instances, into)
-        return search(folder, self._selection, self._limits)
+        came = self.server.retrieve(series.study, series.uid, listing.instances, into, self._limits)
+        return search(folder, self._selection, self._limits), _listing(series, came)
+
+
+def _listing(series: RemoteSeries, instances: list[str]) -> Listing:
+    text = "\n".join((series.study, series.uid, *series.who, *instances))
+    return Listing(instances, hashlib.sha256(text.encode()).hexdigest())
 
 
 def _series(entry: Listed) -> RemoteSeries:
@@ -144,5 +157,22 @@ def _unfit(series: RemoteSeries, count: int) -> str:
     return ""
 
 
+def _unlisted(address: Address, listed: list[Listed]) -> Iterator[tuple[Case, str]]:
+    """A case for each study and series that the query names and the server does not list."""
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
+        kind = keyword.removesuffix("InstanceUID").lower()
+        there = {value(entry, keyword) for entry in listed}
+        for uid in dict.fromkeys(address.uids(keyword)):
+            if uid not in there:
+                reason = f"the server does not list this {kind}: check the UID and the query's other keywords"
+                yield Case(f"{kind}-{digest(uid)}", "dicom", uid, (), Path("no folder")), reason
+
+
+def _shown(uid: str) -> str:
+    """A UID fit to be shown; what a server puts in the place of one may be anything."""
+    return uid if is_uid(uid) else "a series without a valid UID"
+
+
 def _passed_over(entry: Listed) -> str:
-    return f"{value(entry, 'SeriesInstanceUID')}: left out, no image to segment (Modality {value(entry, 'Modality')})"
+    uid, modality = _shown(value(entry, "SeriesInstanceUID")), value(entry, "Modality")
+    return f"{uid}: left out, no image to segment (Modality {modality})"

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,6 +23,7 @@ from .quiet import quiet
 
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
 _SHOWN = 60
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
 def shorten(value: object) -> str:
@@ -44,6 +46,11 @@ def _vr(keyword: str) -> str:
 def is_keyword(name: str) -> bool:
     """Whether ``name`` is a DICOM attribute's keyword."""
     return name in keyword_dict
+
+
+def is_uid(text: str) -> bool:
+    """Whether a text is a UID, and so a safe file name."""
+    return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
 def _unescaped(value: bytes, encodings: list[str]) -> str:

@@ -3,7 +3,7 @@
 import logging
 import mmap
 import os
-import re
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,17 +13,18 @@ from typing import Any, TypeVar
 
 import pydicom
 from pydicom.datadict import tag_for_keyword
-from pydicom.filereader import read_file_meta_info
 
 from .address import PASSWORD, TOKEN, USER
-from .quiet import quiet
+from .limits import DEFAULT_LIMITS, Limits
+from .received import file_instance
 
 logger = logging.getLogger("mcanet")
 
 PAUSES = (1.0, 2.0, 4.0)  # seconds before each further try
 TIMEOUT = (10.0, 120.0)  # seconds to connect, and without a byte
+AWAY = 1800.0  # seconds without an answer, after which no further series waits for one
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_UNKNOWN_AUTHORITY = (18, 19, 20, 21)  # OpenSSL's codes where an issuer is not known
 _ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _T = TypeVar("_T")
 
@@ -53,7 +54,7 @@ class Server:
 
     Raises:
         RuntimeError: dicomweb-client is not installed.
-        ValueError: the credentials in the environment are incomplete.
+        ValueError: the credentials or certificate authorities in the environment are unusable.
     """
 
     def __init__(self, url: str) -> None:
@@ -62,10 +63,16 @@ class Server:
             from dicomweb_client import DICOMwebClient
         except ImportError:
             raise RuntimeError("DICOMweb needs dicomweb-client: pip install dicomweb-client") from None
-        logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL)  # it repeats whatever the server says
+        if url.startswith("https:"):
+            _check_authorities()
+        for name in ("dicomweb_client", "urllib3"):  # they repeat whatever the server says
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self.url = url
         self._session = requests.Session()
         self._session.auth = _signer()
+        self._away_since = 0.0  # of the clock, 0 while it answers
+        self._cut = False  # whether the last answer is not all
+        self._session.hooks["response"].append(self._note_cut)
         self._session.max_redirects = 0  # credentials and images go to the named server and to no other
         self._client = DICOMwebClient(url, session=self._session, timeout=TIMEOUT)
         self._client.set_http_retry_params(retry=False)
@@ -74,7 +81,7 @@ class Server:
         """What the server lists of all series that a query finds.
 
         Raises:
-            ServerError: it does not answer, refuses, or passes over a filter.
+            ServerError: it does not answer, refuses, cuts its list, or passes over a filter.
         """
 
         def page(offset: int) -> list[Listed]:
@@ -82,8 +89,7 @@ class Server:
                 fields=[*fields, *filters], search_filters=dict(filters), offset=offset
             )
 
-        with self._plainly():
-            found = _all_pages(page, ("StudyInstanceUID", "SeriesInstanceUID"))
+        found = self._listed(page, ("StudyInstanceUID", "SeriesInstanceUID"))
         for keyword, wanted in filters.items():
             if any(_contradicts(keyword, wanted, value(entry, keyword)) for entry in found):
                 raise ServerError(
@@ -98,19 +104,36 @@ class Server:
         Raises:
             ServerError: after several tries.
         """
+        return self._patiently(lambda: self._instances(study, series))
 
+    def _instances(self, study: str, series: str) -> list[str]:
         def page(offset: int) -> list[Listed]:
             return self._client.search_for_instances(study, series, fields=["SOPInstanceUID"], offset=offset)
 
-        def search() -> list[str]:
-            with self._plainly():
-                return sorted(
-                    value(entry, "SOPInstanceUID") for entry in _all_pages(page, ("SOPInstanceUID",))
-                )
+        return sorted(value(entry, "SOPInstanceUID") for entry in self._listed(page, ("SOPInstanceUID",)))
 
-        return _patiently(search)
+    def _listed(self, page: Callable[[int], list[Listed]], key: tuple[str, ...]) -> list[Listed]:
+        """All that a search finds.
 
-    def retrieve(self, study: str, series: str, instances: list[str], folder: Path) -> None:
+        Raises:
+            ServerError: the server's last page says that there is more.
+        """
+        with self._plainly():
+            found = _all_pages(page, key)
+        if self._cut:
+            raise ServerError(
+                f"the server cuts its list: it lists {len(found)} and says that there are more; narrow the query, "
+                "or raise the server's limit"
+            )
+        return found
+
+    def _note_cut(self, answer: Any, **_: Any) -> None:
+        """Remember whether an answer says that it is not all (by a warning, in older editions by its status)."""
+        self._cut = answer.status_code == 206 or "additional results" in answer.headers.get("Warning", "")
+
+    def retrieve(
+        self, study: str, series: str, instances: list[str], folder: Path, limits: Limits = DEFAULT_LIMITS
+    ) -> list[str]:
         """Write the instances of a series into an empty folder, byte by byte as the server sends them.
 
         Args:
@@ -118,18 +141,25 @@ class Server:
             series: SeriesInstanceUID.
             instances: what must come, as :meth:`instances` gives it.
             folder: gets ``<SOPInstanceUID>.dcm``.
+            limits: caps.
+
+        Returns:
+            What came: these instances, or those that the server lists afterwards, where the series changed meanwhile.
 
         Raises:
             ServerError: after several tries, or not all instances came.
+            RefusedError: what came is of another series, or unreadable.
             OSError: the folder cannot be written.
         """
-        _patiently(lambda: self._retrieve(study, series, instances, folder))
+        return self._patiently(lambda: self._retrieve(study, series, instances, folder, limits))
 
-    def _retrieve(self, study: str, series: str, instances: list[str], folder: Path) -> None:
+    def _retrieve(
+        self, study: str, series: str, instances: list[str], folder: Path, limits: Limits
+    ) -> list[str]:
         # Not the client's iter_series: it takes an answer that broke off for a whole one, and encodes anew.
         for file in folder.iterdir():  # of an earlier try
             file.unlink()
-        body = folder / "body"
+        body, most = folder / "body", len(instances) * limits.max_file_bytes
         url = f"{self.url}/studies/{study}/series/{series}"
         with (
             self._plainly(),
@@ -140,14 +170,32 @@ class Server:
             with open(body, "wb") as opened:
                 for chunk in answer.iter_content(2**20):
                     opened.write(chunk)
-        came = {_write_instance(part, folder) for part in _parts(body, boundary)}
+                    if opened.tell() > most:
+                        raise ServerError(
+                            f"the server's answer goes on beyond {len(instances)} instances of max_file_bytes = "
+                            f"{limits.max_file_bytes}: look into its log, or raise the limit"
+                        )
+        came = {
+            file_instance(part, number, study, series, folder, limits)
+            for number, part in enumerate(_parts(body, boundary), 1)
+        }
         body.unlink()
         if came != set(instances):
-            raise ServerError(
-                f"the server lists {len(instances)} instances of the series and sent {len(came & set(instances))} of "
-                f"them and {len(came - set(instances))} others: it may still be receiving it; run again",
-                transient=True,
-            )
+            self._check_growth(came, self._instances(study, series))
+        return sorted(came)
+
+    @staticmethod
+    def _check_growth(came: set[str], listed: list[str]) -> None:
+        """Whether what came is what the server lists by now."""
+        if came and came == set(listed):
+            return
+        known = len(came & set(listed))
+        strange = bool(came) and not known
+        raise ServerError(
+            f"the server lists {len(listed)} instances of the series and sent {known} of them and {len(came) - known} "
+            + ("others: look into its log" if strange else "others: it may still be receiving it; run again"),
+            transient=not strange,
+        )
 
     def store(self, file: Path) -> None:
         """Store a DICOM file, unless the server has it already.
@@ -175,18 +223,38 @@ class Server:
                     transient=True,
                 )
 
-        _patiently(send)
+        self._patiently(send)
 
     def _holds(self, dataset: pydicom.Dataset) -> bool:
         """Whether the server lists an instance; some answer with 404 where they have nothing of its series."""
         try:
-            return dataset.SOPInstanceUID in self.instances(
+            return dataset.SOPInstanceUID in self._instances(
                 dataset.StudyInstanceUID, dataset.SeriesInstanceUID
             )
         except ServerError as error:
             if error.status == 404:
                 return False
             raise
+
+    def _patiently(self, action: Callable[[], _T]) -> _T:
+        """The action's result, tried again after each pause while its errors are transient.
+
+        Raises:
+            ServerError: of the last try; or at once, where the server has been away for long.
+        """
+        if self._away_since and time.monotonic() - self._away_since > AWAY:
+            raise ServerError(
+                f"the server at {self.url} has been away for {AWAY / 60:.0f} minutes and is not asked any more: run "
+                "again when it is back"
+            )
+        try:
+            result = _tried_again(action)
+        except ServerError as error:
+            away = error.transient and not error.status
+            self._away_since = (self._away_since or time.monotonic()) if away else 0.0
+            raise
+        self._away_since = 0.0
+        return result
 
     @contextmanager
     def _plainly(self) -> Iterator[None]:
@@ -205,13 +273,11 @@ class Server:
             raise ServerError(f"{at} {_meaning(status)}", status in _TRANSIENT, status) from None
         except requests.TooManyRedirects:
             raise ServerError(f"{at} points to another address: give that one") from None
-        except requests.exceptions.SSLError:
-            raise ServerError(
-                f"the certificate of {at} is not trusted: name its authority's file in REQUESTS_CA_BUNDLE"
-            ) from None
         except (requests.exceptions.JSONDecodeError, ValueError, KeyError, TypeError, AttributeError):
             raise ServerError(f"{at} does not answer as DICOMweb does: check the path in the URL") from None
         except requests.RequestException as error:
+            if problem := _certificate_problem(error):
+                raise ServerError(f"the certificate of {at} is not trusted: {problem}") from None
             raise ServerError(
                 f"{at} cannot be reached, or the connection broke off ({type(error).__name__}): check that it runs, "
                 "its host and port, then run again",
@@ -220,14 +286,12 @@ class Server:
 
 
 def value(entry: Listed, keyword: str) -> str:
-    """The first value of an attribute as text, ``""`` where there is none."""
-    values = entry.get(f"{tag_for_keyword(keyword):08X}", {}).get("Value") or [""]
-    return str(values[0].get("Alphabetic", "") if isinstance(values[0], dict) else values[0])
-
-
-def is_uid(text: str) -> bool:
-    """Whether a text is a UID, and so a safe file name."""
-    return len(text) <= 64 and _UID.fullmatch(text) is not None
+    """The first value of an attribute as text, ``""`` where there is none or it is malformed."""
+    element = entry.get(f"{tag_for_keyword(keyword):08X}")
+    values = element.get("Value") if isinstance(element, dict) else None
+    first = values[0] if isinstance(values, list) and values else ""
+    first = first.get("Alphabetic") if isinstance(first, dict) else first
+    return str(first) if isinstance(first, str | int | float) else ""
 
 
 def _signer() -> Callable[[Any], Any]:
@@ -238,6 +302,10 @@ def _signer() -> Callable[[Any], Any]:
     user, password, token = (os.environ.get(name, "").rstrip("\r\n") for name in (USER, PASSWORD, TOKEN))
     if bool(user) != bool(password) or (user and token):
         raise ValueError(f"set both {USER} and {PASSWORD}, or {TOKEN} alone, in the environment")
+    if not (token.isascii() and token.isprintable()):
+        raise ValueError(
+            f"{TOKEN} in the environment holds a line break, or a letter that no token has: set it anew"
+        )
     basic = HTTPBasicAuth(user.encode(), password.encode())
 
     def sign(request: Any) -> Any:
@@ -248,6 +316,21 @@ def _signer() -> Callable[[Any], Any]:
         return basic(request) if user else request
 
     return sign
+
+
+def _check_authorities() -> None:
+    """Raise a ValueError where the environment names certificate authorities that cannot be read."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if place := os.environ.get(name):
+            try:
+                if os.path.isdir(place):
+                    ssl.create_default_context(capath=place)
+                else:
+                    ssl.create_default_context(cafile=place)
+            except OSError:
+                raise ValueError(
+                    f"{name} names {place!r}, which is no file of certificates: correct it"
+                ) from None
 
 
 def _all_pages(page: Callable[[int], list[Listed]], key: tuple[str, ...]) -> list[Listed]:
@@ -269,8 +352,7 @@ def _contradicts(keyword: str, wanted: str, found: str) -> bool:
     return found.strip().casefold() not in [text.strip().casefold() for text in allowed]
 
 
-def _patiently(action: Callable[[], _T]) -> _T:
-    """The action's result, tried again after each pause while its errors are transient."""
+def _tried_again(action: Callable[[], _T]) -> _T:
     for pause in PAUSES:
         try:
             return action()
@@ -291,6 +373,17 @@ def _meaning(status: int) -> str:
     if status == 404:
         return "has nothing there (status 404): check the path in the URL, such as /dicom-web"
     return f"answers with status {status}: look into its log"
+
+
+def _certificate_problem(error: BaseException | None) -> str:
+    """What is wrong with the server's certificate and what to do, or ``""``: other faults of TLS may pass."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    if error is None:
+        return ""
+    if error.verify_code in _UNKNOWN_AUTHORITY:
+        return f"{error.verify_message}; name its authority's file in REQUESTS_CA_BUNDLE"
+    return f"{error.verify_message}; have it mended there, or name the host as it does"
 
 
 def _boundary(content_type: str) -> bytes:
@@ -322,18 +415,3 @@ def _parts(body: Path, boundary: bytes) -> Iterator[bytes]:
                     yield data[start + 4 : at]
                     at += 2
     raise ServerError("the connection broke off in the middle of a series: run again", transient=True)
-
-
-def _write_instance(part: bytes, folder: Path) -> str:
-    """Write one instance under its SOPInstanceUID, which is given back."""
-    file = folder / "instance"
-    file.write_bytes(part)
-    try:
-        with quiet():
-            uid = str(read_file_meta_info(file).MediaStorageSOPInstanceUID)
-    except Exception:
-        uid = ""
-    if not is_uid(uid):
-        raise ServerError("the server sent something that is no DICOM file: look into its log")
-    os.replace(file, folder / f"{uid}.dcm")
-    return uid
