@@ -204,11 +204,9 @@ def untrained(classes: Classes, facts: list[Facts], training: set[str]) -> str:
     for i, name in enumerate(classes.names):
         holding = [one.case for one in facts if one.voxels[i + 1]]
         if holding and not training & {*holding}:
-            warnings.append(
-                f"; NONE THAT TRAINS HOLDS {name} ({shown(', '.join(holding))} does), and no fold trains more labels: "
-                "label more cases that hold it"
-            )
-    return "".join(warnings)
+            warnings.append(f"; NONE THAT TRAINS HOLDS {name} ({shown(', '.join(holding))} does)")
+    advice = "; no fold trains more labels: label more cases" if warnings else ""
+    return "".join(warnings) + advice
 
 
 def numbering(classes: Classes) -> str:
