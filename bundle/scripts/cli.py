@@ -199,8 +199,8 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     if arguments.config == "inference.json":
         from .lean_start import import_monai  # here, as for export
 
-        import_monai()
         end_at_sigterm()
+        import_monai()
     sys.argv = ["monai.bundle", "run", "--config_file", files, *given, *in_python(overrides)]
     with plain_exit(f"cannot {arguments.command}"):
         runpy.run_module("monai.bundle", run_name="__main__")
