@@ -324,6 +324,15 @@ def test_a_localizer_in_a_slices_place_is_no_source(tmp_path: Path, kind: str) -
     assert data.SOPInstanceUID not in {item.ReferencedSOPInstanceUID for item in listed}
 
 
+def test_only_a_localizer_is_one(tmp_path: Path) -> None:
+    phantom = write_series(tmp_path / "in", GEOMETRIES["axial"])
+    for file in phantom.case.files[::2]:
+        data = pydicom.dcmread(file)
+        data.ImageType = ["ORIGINAL", "PRIMARY", "POST LOCALIZER"]
+        data.save_as(file)
+    assert len(_voxels(_write(phantom, tmp_path / "seg.dcm"))["spleen"]) == len(_expected(phantom, 2))
+
+
 @pytest.mark.parametrize("enhanced", [True, False])
 def test_what_the_reader_takes_of_a_geometry_the_writer_takes(tmp_path: Path, enhanced: bool) -> None:
     phantom = write_series(tmp_path / "in", GEOMETRIES["axial"], enhanced=enhanced)

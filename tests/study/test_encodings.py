@@ -424,3 +424,24 @@ def test_jpeg_2000_that_transforms_its_colours_itself_is_not_converted_twice(tmp
     stored.PhotometricInterpretation = "YBR_FULL"
     stored.save_as(tmp_path / "000.dcm")
     assert "PhotometricInterpretation is YBR_FULL" in reason_of(tmp_path)
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless])
+def test_a_high_bit_that_the_compressed_frame_does_not_have_is_refused(tmp_path, syntax):
+    datasets = classic(BIG, bits=12, signed=False)
+    for dataset in datasets:
+        dataset.compress(syntax, generate_instance_uid=False)
+        dataset.HighBit = 15
+    assert "HighBit is 15 with BitsStored 12" in reason_of(write(tmp_path, datasets))
+
+
+def test_a_palette_of_which_one_colour_is_dark(tmp_path):
+    dataset = _picture(_colours(), SamplesPerPixel=1, PhotometricInterpretation="PALETTE COLOR")
+    dataset.PixelData = _colours()[..., 0].tobytes()
+    for colour, factor in (("Red", 257), ("Green", 257), ("Blue", 0.5)):
+        table = (np.arange(256) * factor).astype("<u2")
+        setattr(dataset, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, 16])
+        setattr(dataset, f"{colour}PaletteColorLookupTableData", table.tobytes())
+    image = only(write(tmp_path, dataset))
+    np.testing.assert_array_equal(image.numpy()[0].T, _colours()[..., 0])
+    assert not image.numpy()[2].any()

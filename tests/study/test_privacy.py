@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from mcanet.scripts.study.header import shorten
 from mcanet.scripts.study.privacy import MASK, Masker
 
 
@@ -66,9 +67,21 @@ def test_a_sentence_keeps_its_figures_and_loses_what_it_quotes() -> None:
         == f"1 of 30 slices is 'born {MASK}' at 1 mm"
     )
     assert (
-        mask.quoted("it is 'given to Mr Quill Pereg..., but 1")
-        == f"it is 'given to Mr {MASK} {MASK}..., but 1"
+        mask.quoted("it is 'given to Mr Quill Pereg...', but 1")
+        == f"it is 'given to Mr {MASK} {MASK}...', but 1"
     )
+
+
+@pytest.mark.parametrize("end", ["knee", "\\" * 9, "é" * 9, "'" * 9, "\"'" * 5])
+def test_a_quoted_value_is_masked_wherever_it_is_cut_off(end: str) -> None:
+    mask = Masker(["Quill^Peregrine"])
+    for length in range(70):
+        for value in ("x" * length + " Quill" + end, ("x" * length + " Quill" + end).encode()):
+            told = mask.quoted(
+                f"the frame's kernel is {shorten(value)}, but {shorten('Quill knee')} in 1.dcm"
+            )
+            assert "Qu" not in told
+            assert told.endswith(f"but '{MASK} knee' in 1.dcm")
 
 
 def test_a_message_that_quotes_a_name_by_its_codes() -> None:

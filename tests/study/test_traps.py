@@ -338,3 +338,35 @@ def test_meta_information_without_preamble(tmp_path):
         encode(dataset, file, ExplicitVRBigEndian)
         file.write_bytes(file.read_bytes()[132:])
     assert_right(only(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("Quill's MRI", "{}.dcm"), ("a", "b 'x{}.dcm"), ("a", 'c"{}.dcm')]
+)
+def test_names_with_apostrophes_hide_no_quotation(tmp_path, folder, name):
+    datasets = _split(classic(), "StackID", "Quill", "1")
+    write(tmp_path / folder, datasets, [name.format(i) for i in range(len(datasets))])
+    reason = refusal(tmp_path)
+    assert "but '***' in" in reason
+    assert "Quill" not in reason
+
+
+@pytest.mark.parametrize(
+    ("keyword", "first", "second"),
+    [
+        ("ImageType", ["ORIGINAL", "PRIMARY", "M_FFE"], ["ORIGINAL", "PRIMARY", "M_FFE", "M", "FFE"]),
+        ("DiffusionBValue", 1000.0, 1000.01),
+    ],
+)
+def test_one_volume_told_of_in_two_ways_is_read(tmp_path, keyword, first, second):
+    assert_right(only(write(tmp_path, _split(classic(), keyword, first, second))))
+
+
+def test_patients_that_differ_in_their_other_ids_alone(tmp_path):
+    datasets = classic()
+    for index, dataset in enumerate(datasets):
+        dataset.PatientName = dataset.PatientID = "ANON"
+        dataset.OtherPatientIDsSequence = [item(PatientID=f"ZZ{100 + index // 3}")]
+    reason = refusal(write(tmp_path, datasets))
+    assert "OtherPatientIDsSequence differs" in reason
+    assert "ZZ1" not in reason

@@ -1,8 +1,11 @@
 """What ``mcanet export`` writes, and what it refuses."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -195,6 +198,23 @@ def test_what_forbids_commercial_use_is_said_of_the_weights_that_it_binds(tmp_pa
     assert words not in (free / "docs" / "README.md").read_text()
     assert "not stated" in (free / "docs" / "data_license.txt").read_text()
     assert "0.877" not in (free / "docs" / "README.md").read_text()
+
+
+def test_a_task_named_by_a_relative_path_is_ours_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(BUNDLE)
+    bundle = export_bundle(tmp_path / "b", "configs/tasks/nuclei.json", "models/tasks/polyp.pt")
+    assert "eval_metrics" not in config(bundle, "metadata")
+    assert "CC0" not in (bundle / "docs" / "data_license.txt").read_text()
+
+
+def test_a_bundle_of_another_task_exports_itself(other: Path, tmp_path: Path) -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "scripts.cli", "export", "-o", str(tmp_path / "again")],
+        cwd=other, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(other)},
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    for file in ("data_license.txt", "README.md"):
+        assert (tmp_path / "again" / "docs" / file).read_text() == (other / "docs" / file).read_text()
 
 
 def test_no_file_holds_a_path_of_this_machine(other: Path, task_file: Path) -> None:

@@ -47,7 +47,7 @@ def export_bundle(
     output_dir = Path(output_dir).absolute()
     if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
         raise FileExistsError(f"{str(output_dir)!r} is not an empty folder: name a new one")
-    task_file = None if task_file is None else Path(task_file)
+    task_file = None if task_file is None else Path(task_file).resolve()
     configs = {workflow: flat_config(workflow, task_file) for workflow in WORKFLOWS}
     metadata = task_metadata(configs["inference"], task_file)
     weights = ckpt_path or _weights(task_file)
@@ -146,7 +146,7 @@ def _write_docs(
 
 def _is_ours(task_file: Path | None) -> bool:
     """Whether a task is one of this bundle's."""
-    return task_file is None or task_file.parent == CONFIGS / "tasks"
+    return task_file is None or task_file.parent == (CONFIGS / "tasks").resolve()
 
 
 def _shipped_name(task_file: Path | None) -> str:
@@ -157,8 +157,10 @@ def _shipped_name(task_file: Path | None) -> str:
 def _shipped_license(task_file: Path | None) -> str:
     """What this bundle says of the data of a task of its own."""
     weights = _shipped_name(task_file)
-    blocks = (BUNDLE_ROOT / "docs" / "data_license.txt").read_text(encoding="utf-8").split("\n\n")
-    block = next(block for block in blocks if block.startswith(weights))
+    text = (BUNDLE_ROOT / "docs" / "data_license.txt").read_text(encoding="utf-8")
+    block = next(
+        (block for block in text.split("\n\n") if block.startswith(weights)), text
+    )  # of one task alone
     return block.replace(weights, "models/model.pt").strip() + "\n"
 
 

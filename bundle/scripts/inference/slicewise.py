@@ -111,7 +111,7 @@ class SlicewiseInferer(Inferer):
             return self._segment(_Volume(volume, spacing, normalise), network)
         if self.spatial_size:
             return self._squashed(volume, normalise, network)
-        labels = torch.empty((1, *volume.shape[1:]), dtype=torch.uint8, device=volume.device)
+        labels = torch.empty_like(volume[:1], dtype=torch.uint8)  # laid out as it is: written without a copy
         shrunk = self.spacing / min(spacing[:2]) if self.spacing else 1.0  # voxels in the network's pixel
         for seen, kept, place in tiles(volume.shape[1:3], math.ceil(_MARGIN * shrunk)):
             labels[place] = self._segment(_Volume(volume[seen], spacing, normalise), network)[kept]
@@ -135,7 +135,7 @@ class SlicewiseInferer(Inferer):
             axes = [2 + axis for axis in flip if axis < 2]
             logits = self._forward(seen.flip(axes), network).flip(axes)
             tall.append(resize(logits, (height, self.spatial_size[1])).split(rows, 2))
-        labels = torch.empty((1, *picture.shape[1:]), dtype=torch.uint8, device=picture.device)
+        labels = torch.empty_like(picture[:1], dtype=torch.uint8)
         for place, *passes in zip(labels.split(rows, 1), *tall, strict=True):
             scores = torch.stack([probabilities(resize(logits, place.shape[1:3])) for logits in passes])
             place[..., 0] = decide_mean(scores.mean(0))

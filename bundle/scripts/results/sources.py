@@ -224,7 +224,7 @@ def _is_localizer(item: Dataset, shared: Dataset, root: Dataset) -> bool:
     """Whether the reader left the frame out, for the type of the image or of the frame."""
     kinds = (_find(group, "FrameType", item, shared, Dataset()) for group in FRAME_TYPES)
     kind = next((kind for kind in kinds if kind), root.get("ImageType")) or ()
-    return "LOCALIZER" in str(kind).upper()
+    return "LOCALIZER" in [str(part).strip().upper() for part in ([kind] if isinstance(kind, str) else kind)]
 
 
 def _number(value: Any) -> float:

@@ -23,13 +23,14 @@ def check_codestream(data: bytes, pixels: Pixels, name: str) -> bytes:
         start = data.find(b"\xff\x4f\xff\x51", 0, 4096)
         data = data[max(start, 0) :]
         found = _j2k_size(data) if start >= 0 else None
-        _check_j2k(data, pixels, name)
     else:
         found = _jpeg_size(data)
     if found is None:
         raise RefusedError(
             f"{name}: PixelData begins with {data[:4]!r}, no frame of its transfer syntax; export the file again"
         )
+    if pixels.syntax in JPEG_2000 | HTJ2K:
+        _check_j2k(data, pixels, name)
     if not data.rstrip(b"\0").endswith(b"\xff\xd9"):
         raise RefusedError(
             f"{name}: a compressed frame is truncated, its end marker is missing; fetch the file again"
@@ -44,22 +45,31 @@ def check_codestream(data: bytes, pixels: Pixels, name: str) -> bytes:
             raise RefusedError(
                 f"{name}: {keyword} is {expected}, but the compressed frame says {value}; export it again"
             )
+    _check_depth(bits, pixels, name)
+    return data
+
+
+def _check_depth(bits: int, pixels: Pixels, name: str) -> None:
     if bits > pixels.allocated:
         raise RefusedError(
             f"{name}: BitsAllocated is {pixels.allocated}, but the compressed frame has {bits} bits; "
             "export the file again"
+        )
+    if bits <= pixels.high_bit != pixels.stored - 1:
+        raise RefusedError(
+            f"{name}: HighBit is {pixels.high_bit} with BitsStored {pixels.stored}, but the compressed frame has {bits} "
+            "bits; export the file again"
         )
     if pixels.signed and bits < pixels.stored and pixels.syntax not in JPEG_2000 | HTJ2K:
         raise RefusedError(
             f"{name}: BitsStored is {pixels.stored}, but the compressed frame has {bits} bits, so the sign is "
             "unknown; export the file again"
         )
-    return data
 
 
 def _check_j2k(data: bytes, pixels: Pixels, name: str) -> None:
     """Refuses a stream whose sign or colours are not those of the header."""
-    if len(data) > _J2K_DEPTH and data[_J2K_DEPTH] & 0x80 and not pixels.signed:
+    if data[_J2K_DEPTH] & 0x80 and not pixels.signed:
         raise RefusedError(
             f"{name}: PixelRepresentation is 0, but the compressed frame has a sign; export the file again"
         )

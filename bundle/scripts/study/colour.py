@@ -45,10 +45,24 @@ def _from_ybr(frame: np.ndarray) -> np.ndarray:
 
 def _from_palette(frame: np.ndarray, source: Source) -> np.ndarray:
     """Looks every index up; tables of 16 bits are cut to their upper 8."""
-    return np.stack([_table(colour, frame, source) for colour in ("Red", "Green", "Blue")], axis=2)
+    tables = [_table(colour, source) for colour in ("Red", "Green", "Blue")]
+    highest = max((int(table.max()) for table, _ in tables if table.itemsize > 1), default=0)
+    if 0 < highest < 256:
+        raise source.header.refusal(
+            "RedPaletteColorLookupTableData",
+            f"and the others have entries of 16 bits of which none is above {highest}, which is black; export the "
+            "picture as RGB",
+        )
+    return np.stack([_looked_up(frame, table, first) for table, first in tables], axis=2)
 
 
-def _table(colour: str, index: np.ndarray, source: Source) -> np.ndarray:
+def _looked_up(index: np.ndarray, table: np.ndarray, first: int) -> np.ndarray:
+    found = table[np.clip(index.astype(np.int64) - first, 0, len(table) - 1)]
+    return found >> 8 if found.itemsize > 1 else found
+
+
+def _table(colour: str, source: Source) -> tuple[np.ndarray, int]:
+    """A colour's entries as stored, and the index of the first."""
     assert source.pixels is not None
     header, keyword = source.header, f"{colour}PaletteColorLookupTable"
     descriptor = header.numbers(f"{keyword}Descriptor", 3, source.pixels.signed)
@@ -62,11 +76,4 @@ def _table(colour: str, index: np.ndarray, source: Source) -> np.ndarray:
             f"{keyword}Data",
             f"has {len(data)} bytes for {entries} entries of {bits} bits; export the picture as RGB",
         )
-    table = np.frombuffer(data, "u1" if bits == 8 else "<u2" if little else ">u2", entries)
-    if bits == 16 and 0 < table.max() < 256:
-        raise header.refusal(
-            f"{keyword}Data",
-            f"has entries of 16 bits of which none is above {table.max()}, which is black; export the picture as RGB",
-        )
-    table = table >> 8 if bits == 16 else table
-    return table[np.clip(index.astype(np.int64) - first, 0, entries - 1)]
+    return np.frombuffer(data, "u1" if bits == 8 else "<u2" if little else ">u2", entries), first

@@ -18,6 +18,7 @@ from .sop import left_out
 from .source import CutError, Source, masker_of, read_source
 
 _PLACE = ("StudyInstanceUID", "FrameOfReferenceUID", "Modality")
+_NO_QUOTES = str.maketrans("'\"", "\u2019\u201d")
 _SEVERAL = 3  # files, from which on they are taken for slices by their names
 
 
@@ -84,8 +85,8 @@ class SeriesSearch:
         self.told: set[Path] = set()  # folders whose damage a refused series tells of
 
     def show(self, path: Path) -> str:
-        """A path as messages name it."""
-        return self.mask(path.relative_to(self.root).as_posix())
+        """A path as messages name it, without what would begin a quotation."""
+        return self.mask(path.relative_to(self.root).as_posix()).translate(_NO_QUOTES)
 
     def _reworded(self, reason: str, file: Path) -> str:
         """A reason that was worded before the patient's name was known, with the file's masked name."""

@@ -27,9 +27,17 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
 def shorten(value: object) -> str:
-    """``value`` in ``repr`` form, cut to a length that fits a sentence."""
+    """``value`` in ``repr`` form, cut to a length that fits a sentence; quotations are closed all the same."""
     text = ascii(value)
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+    if len(text) <= _SHOWN:
+        return text
+    if not isinstance(value, str | bytes):
+        return text[:_SHOWN] + "..."
+    kept = value[:_SHOWN]
+    while len(ascii(kept)) > _SHOWN:  # no escape is cut apart
+        kept = kept[:-1]
+    text = ascii(kept)
+    return f"{text[:-1]}...{text[-1]}"
 
 
 @lru_cache(maxsize=1024)

@@ -74,14 +74,14 @@ class Masker:
         return "/".join(map(self._masked, path.split("/")))
 
     def quoted(self, text: str) -> str:
-        """A sentence fit to be shown: masked where it quotes a value, also one that is cut off; its figures stay."""
+        """A sentence fit to be shown: masked where it quotes a value, as ``shorten`` does; its own words stay."""
         return _QUOTED.sub(lambda match: self._cut(self._mask(match[0])), text)
 
     def _cut(self, quotation: str) -> str:
         """Masks the beginning of a name at which a quotation ends."""
-        match = re.search(r"(\w+)\.\.\.$", quotation)
+        match = re.search(r"(\w+)(\.\.\.['\"])$", quotation)
         if match and any(word.startswith(_plain(match[1])[0]) for word in self._words):
-            return f"{quotation[: match.start()]}{MASK}..."
+            return f"{quotation[: match.start()]}{MASK}{match[2]}"
         return quotation
 
     def _mask(self, part: str) -> str:
@@ -152,9 +152,7 @@ _LETTERS = dict(_marked())
 _DAY = re.compile(
     r"(?<!\d)(?<!\d\.)(?=((?:\d{6}|\d{8}|\d{1,4}[\W_]{1,3}\d{1,2}[\W_]{1,3}\d{1,4})(?!\d)(?!\.\d)))"
 )
-_QUOTED = re.compile(
-    r"""(?<!\w)b?(?:'(?:\\.|[^'\\])*(?:'|\.\.\.)|"(?:\\.|[^"\\])*(?:"|\.\.\.))"""
-)  # no apostrophe
+_QUOTED = re.compile(r"""(?<!\w)b?(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")""")  # no apostrophe
 
 
 def _composed(text: str) -> str:

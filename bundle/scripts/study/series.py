@@ -13,25 +13,25 @@ from .enhanced import FrameHeader
 from .geometry import Plane, affine_ras, axes, check_alike, check_plane, order, slice_step
 from .header import Header, shorten
 from .limits import Limits
-from .source import Pixels, Source, differing, masker_of
+from .source import OTHER_IDS, Pixels, Source, differing, masker_of, other_ids
 from .syntax import LOSSY
 from .tags import IDENTITY
 
 MOST_PARTS = 10_000  # of a concatenation that are looked for
 GEOMETRIC = ("CT", "MR", "PT", "NM")
-TIMES = ("EchoTime", "EffectiveEchoTime")
+# By how much of itself a number may differ in one volume; identifiers do not.
+_TOLERANCES = {"EchoTime": 0.01, "EffectiveEchoTime": 0.01, "DiffusionBValue": 0.001}
 SINGLE = (
     "StackID",
     "TemporalPositionIndex",
     "TemporalPositionIdentifier",
     "EchoNumbers",
-    *TIMES,
-    "DiffusionBValue",
+    *_TOLERANCES,
     "ConvolutionKernel",
     "ComplexImageComponent",
 )
 ALIKE_IN_ONE = ("FlipAngle", "InversionTime", "KVP", "ContrastBolusAgent", "ImageType")
-SERIES = ("SeriesNumber", "SeriesDescription", "SequenceName")
+_OF_A_SERIES = ("SeriesNumber", "SeriesDescription", "SequenceName")
 _COMPONENTS = {"M", "P", "R", "I", "MAGNITUDE", "PHASE", "REAL", "IMAGINARY"}
 
 
@@ -182,7 +182,7 @@ def _check_mixture(entries: Sequence[Entry]) -> None:
 
 def _check_patient(entries: Sequence[Entry]) -> None:
     """Refuses images of several patients; what only some of them tell of a patient is no other patient."""
-    for keyword in IDENTITY:
+    for keyword in (*IDENTITY, OTHER_IDS):
         told = [(entry, _person(entry.source.header, keyword)) for entry in entries]
         if keyword not in ("PatientID", "PatientName"):
             told = [(entry, values) for entry, values in told if values]
@@ -196,6 +196,8 @@ def _check_patient(entries: Sequence[Entry]) -> None:
 
 def _person(header: Header, keyword: str) -> tuple[str, ...]:
     """An attribute that identifies a patient; components of a name that are empty at its end mean nothing."""
+    if keyword == OTHER_IDS:
+        return tuple(text for item in other_ids(header) for text in item.shown("PatientID"))
     return tuple(
         "=".join(writing.rstrip("^ ") for writing in text.split("=")).rstrip("=")
         for text in header.shown(keyword)
@@ -205,7 +207,7 @@ def _person(header: Header, keyword: str) -> tuple[str, ...]:
 def _check_one_series(entries: Sequence[Entry]) -> None:
     """Refuses images without SeriesInstanceUID that tell of several series."""
     first = entries[0]
-    for keyword in SERIES:
+    for keyword in _OF_A_SERIES:
         for entry in entries:
             found, value = entry.telling(keyword), first.telling(keyword)
             if found != value:
@@ -230,8 +232,9 @@ def _check_one_volume(entries: Sequence[Entry]) -> None:
 def _one_volume(keyword: str, value: str, other: str) -> bool:
     """Whether slices with these two values can be of one volume."""
     if keyword == "ImageType":  # what else it says may differ
-        return not {*value.split("\\")} & _COMPONENTS ^ {*other.split("\\")} & _COMPONENTS
-    return _same(value, other, 0.01 if keyword in TIMES else 1e-6)
+        one, another = ({*text.split("\\")} & _COMPONENTS for text in (value, other))
+        return not one or not another or one == another
+    return _same(value, other, _TOLERANCES.get(keyword, 0.0))
 
 
 def _same(one: str, other: str, tolerance: float) -> bool:
@@ -406,8 +409,8 @@ def _lost_ends(entries: Sequence[Entry]) -> list[str]:
     if len(found) < len(entries):
         return []
     if len(set(found)) < len(found):
-        one_file = len({entry.source.file for entry in entries}) < len(entries)
-        if one_file or len(set(found)) == 1:
+        several_frames = len({entry.source.file for entry in entries}) < len(entries)
+        if several_frames or len(set(found)) == 1:
             return []
         return [f"{what} comes twice in one series: slices of two acquisitions?"]
     warnings = []

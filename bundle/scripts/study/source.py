@@ -20,6 +20,7 @@ from .tags import ALIKE, IDENTITY, TELLING, wanted_tags
 
 _INTEGER_TAGS = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
 _REAL_TAGS = (b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00", b"\x7f\xe0\x00\x08", b"\x7f\xe0\x00\x09")
+OTHER_IDS = "OtherPatientIDsSequence"
 _DICOMDIR = "1.2.840.10008.1.3.10"
 
 
@@ -104,11 +105,15 @@ def masker_of(sources: Iterable[Source]) -> Masker:
 
 def identity_of(header: Header) -> tuple[str, ...]:
     """Texts that identify the patient, other ids of theirs included."""
-    others: list[Header] = []
-    with suppress(RefusedError):  # that sequence is no reason to refuse an image
-        others = header.items("OtherPatientIDsSequence")
-    places = [(header, keyword) for keyword in IDENTITY] + [(item, "PatientID") for item in others]
+    places = [(header, keyword) for keyword in IDENTITY] + [(item, "PatientID") for item in other_ids(header)]
     return tuple(text for place, keyword in places for text in place.identifying(keyword))
+
+
+def other_ids(header: Header) -> list[Header]:
+    """The items that hold further ids of the patient."""
+    with suppress(RefusedError):  # that sequence is no reason to refuse an image
+        return header.items(OTHER_IDS)
+    return []
 
 
 def read_source(file: Path, name: str, limits: Limits, extra: Iterable[str] = ()) -> Source:
