@@ -135,10 +135,10 @@ def pixels_of(array: np.ndarray, view: View, index: int, window: np.ndarray) -> 
         window: see :func:`window_of`.
     """
     planes = [view.plane(channel, index) for channel in array]
-    step = max(1, max(planes[0].shape) // _SHOWN)
+    step = -(-max(planes[0].shape) // _SHOWN)
     planes = [plane[::step, ::step] for plane in planes]
     if not view.patient and len(planes) >= 3:
-        return np.stack(planes[:3], axis=-1).clip(0, 255).astype(np.uint8)
+        return np.stack([plane.clip(0, 255).astype(np.uint8) for plane in planes[:3]], axis=-1)
     return to_grey(planes[0], window)
 
 

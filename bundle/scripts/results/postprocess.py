@@ -52,6 +52,8 @@ class PostProcess(Transform):
         wrong = [size for size in self.min_voxels.values() if type(size) is not int or size < 0]
         if wrong:
             raise ValueError(f"min_voxels must be whole numbers of at least 0, got {wrong[0]!r}")
+        by_label = self.keep_largest or self.fill_holes or any(self.min_voxels.values())
+        self.by_label, self.idle = bool(by_label), not by_label and not self.pieces
 
     def __call__(self, labels: Any) -> Any:
         """Clean a label map.
@@ -60,15 +62,17 @@ class PostProcess(Transform):
             labels: whole numbers (1, X, Y, Z) or (1, X, Y); tensor, MetaTensor or array.
 
         Returns:
-            The same kind, uint8; the input is not changed.
+            The same kind, uint8; the input is not changed, and is given back where nothing is to be cleaned.
         """
+        if self.idle and labels.dtype in (torch.uint8, np.uint8):
+            return labels  # a whole slide's copy is 400 MB
         tensor = isinstance(labels, torch.Tensor)
         given = labels.detach().cpu().numpy() if tensor else np.asarray(labels)
         cleaned = given.astype(np.uint8)
         for piece in self.pieces:
             components = Components(np.isin(cleaned[0], list(piece)))
             cleaned[0][components.only(~components.largest)] = 0
-        if self.keep_largest or self.fill_holes or any(self.min_voxels.values()):
+        if self.by_label:
             for value, box in enumerate(ndimage.find_objects(cleaned[0]), 1):
                 if box is not None:
                     self._clean(cleaned[0][box], value)
