@@ -8,6 +8,7 @@ import re
 import runpy
 import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -208,7 +209,8 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
 def end_at_sigterm() -> None:
     """Have SIGTERM end the process as an error does, so that retrieved images go with it, and as PID 1 it ends at all."""
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    if threading.current_thread() is threading.main_thread():  # no other may
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def plan(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:

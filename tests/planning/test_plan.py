@@ -19,6 +19,7 @@ from mcanet.scripts.study import LoadStudyd, judge
 from mcanet.scripts.training import labelled_datalist
 from monai.data import MetaTensor
 from PIL import Image
+from scipy import ndimage
 
 from ..end_to_end.run import mcanet
 from . import layouts
@@ -320,7 +321,8 @@ def test_patients_stay_together_and_left_is_not_mirrored_into_right(tmp_path: Pa
         ("case{}({})", "12"),
         ("study{}scan{}rep1", "12"),
         ("slice00{1}_patient0{0}", "12"),
-        ("img00{1}_p0{0}", "12"),
+        ("img00{1}_patient0{0}", "12"),
+        ("img0{}_p{}", "12"),
     ],
 )
 @pytest.mark.parametrize("patients", [3, 6])
@@ -564,7 +566,54 @@ def test_a_parcellation_without_names_keeps_a_label_for_each_value(tmp_path: Pat
         layouts.save(label, data / "labels" / f"brain{i}.nii.gz", (1, 1, 1))
     task = planned(data)
     assert (task["label_map"], task["out_channels"]) == (None, 41)
-    assert "the same values, 1 to 40" in task["notes"]["label_map"]
+    assert "all values from 1 to 40" in task["notes"]["label_map"]
+
+
+def test_pictures_of_one_cell_beside_one_of_many_number_their_cells(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data", count=8)
+    for i, file in enumerate(sorted((data / "masks").iterdir())):
+        mask = np.zeros((72, 72), np.uint8)
+        for value in range(40 if i == 0 else 1):
+            mask[9 * (value // 8) : 9 * (value // 8) + 7, 9 * (value % 8) : 9 * (value % 8) + 7] = value + 1
+        Image.fromarray(mask).save(file)
+    assert planned(data)["label_map"] == {"above": 0}
+
+
+def test_two_kinds_of_thin_border_stay_labels(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data")
+    for file in (data / "masks").iterdir():
+        white = np.asarray(Image.open(file)) == 255
+        rim = ndimage.binary_dilation(white) & ~white
+        mask = np.where(white, 255, 0).astype(np.uint8)
+        mask[rim] = 85
+        mask[:36][rim[:36]] = 170
+        Image.fromarray(mask).save(file)
+    assert planned(data)["label_map"] == {"0": 0, "85": 1, "170": 2, "255": 3}
+
+
+def test_stray_pixels_of_a_label_do_not_stop_shrinking(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data", count=4, size=1200)
+    first = sorted((data / "masks").iterdir())[0]
+    mask = np.asarray(Image.open(first)) // 255
+    Image.fromarray(np.pad(mask[1:-1, 1:-1], 1, constant_values=0)).save(first)
+    for file in (data / "masks").iterdir():
+        mask = (np.asarray(Image.open(file)) > 0).astype(np.uint8)
+        Image.fromarray(mask).save(file)
+    before = planned(data)["spacing"]
+    mask = np.asarray(Image.open(first)).copy()
+    mask[0, 0] = mask[0, -1] = 2
+    Image.fromarray(mask).save(first)
+    assert before > 1
+    assert planned(data)["spacing"] == before
+
+
+def test_names_of_patients_that_only_some_cases_have_group_none_alone(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data", count=24)
+    for folder in ("images", "masks"):
+        for i, file in enumerate(sorted((data / folder).iterdir())):
+            kind = "patient" if i < 12 else "control"
+            file.rename(file.with_name(f"{kind}{i // 2:02}_{i % 2}.png"))
+    assert "12 patients" in planned(data)["notes"]["case_groups"]
 
 
 def test_masks_without_a_background_are_refused(tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def test_an_interrupted_training_does_not_go_on_with_other_data_or_settings(tmp_
                     "lr": 0.002,
                 }
             },
-            "optimizer was 'AdamW', is 'SGD'",
+            "optimizer was 'AdamW lr=0.002 [^']*', is 'SGD lr=0.002'",
         ),
         ({"label_map": {"0": 1, "255": 0}}, "label_map was"),
         (

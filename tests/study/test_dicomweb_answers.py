@@ -252,9 +252,11 @@ def test_a_server_that_stays_away_is_not_waited_for(held: Pacs, monkeypatch: pyt
         archive.look_up(series)
     monkeypatch.setattr("mcanet.scripts.study.server.AWAY", 0.0)
     asked = len(held.seen)
-    with pytest.raises(ServerError, match="is not asked any more: run again when it is back"):
+    with pytest.raises(ServerError, match="cannot be reached, or the connection broke off"):
         archive.look_up(series)
-    assert len(held.seen) == asked
+    assert len(held.seen) == asked + 1
+    held.answer = lambda request: False
+    assert archive.look_up(series).instances
 
 
 def test_series_without_valid_uids_are_a_case_each(

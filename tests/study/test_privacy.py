@@ -81,6 +81,24 @@ def test_a_quoted_value_is_masked_wherever_it_is_cut_off(end: str) -> None:
                 f"the frame's kernel is {shorten(value)}, but {shorten('Quill knee')} in 1.dcm"
             )
             assert "Qu" not in told
+
+
+def test_a_name_that_is_cut_off_is_masked_however_it_is_spelt() -> None:
+    mask = Masker(["Müller^Anna"])
+    for name in ("Müller", "Muller", "Mueller", "MULLER"):
+        for length in range(30, 60):
+            assert not re.search(
+                "m(ü|u|ue|.xfc)l", mask.quoted(shorten("x" * length + f" {name} Anna 2021")), re.I
+            )
+
+
+def test_a_sentence_after_a_quotation_stays() -> None:
+    mask = Masker(["Quill^Peregrine"])
+    for length in range(70):
+        for value in ("x" * length + " Quill knee", "y" * length):
+            told = mask.quoted(
+                f"the frame's kernel is {shorten(value)}, but {shorten('Quill knee')} in 1.dcm"
+            )
             assert told.endswith(f"but '{MASK} knee' in 1.dcm")
 
 

@@ -20,6 +20,7 @@ ROOM = 1.5  # of a patch over the labels' extent
 BYTES_PER_PIXEL = 4096  # of a training step: 2.6 KB of activations measured, weights, gradients, margin
 PIXELS_PER_STEP = 32 * 96 * 96  # of the default task
 STEPS = 4000
+STRAY = 1e-4  # of what is labelled: too little to be seen for
 SINGLE = 0.95  # of the cases that hold a label: in so many it is in one piece
 SCORES = 2 * 2**30  # bytes that averaging several planes may hold
 
@@ -145,8 +146,9 @@ def _by_area(objects: Sequence[int]) -> float:
 
 
 def _thinnest(facts: Sequence[Facts]) -> float:
-    """The pixels that the thinnest label is thick, each by the median of the cases that hold it."""
-    labels = {value for one in facts for value in one.thickness}
+    """The pixels that the thinnest label is thick, each by the median of the cases that hold it; but for strays."""
+    voxels = np.sum([one.voxels for one in facts], axis=0)
+    labels = [value for value in range(1, len(voxels)) if voxels[value] > STRAY * voxels[1:].sum()]
     return min(
         float(np.median([one.thickness[value] for one in facts if value in one.thickness]))
         for value in labels
@@ -301,11 +303,13 @@ def cleaning(facts: Sequence[Facts], names: Sequence[str]) -> dict[str, Choice]:
     single, several = [], []
     for value, name in enumerate(names, 1):
         whole = [one.in_one_piece[value] for one in facts if value in one.in_one_piece]
-        if whole and sum(whole) >= SINGLE * len(whole):
+        if sum(whole) >= SINGLE * len(whole):
             single.append(value)
         else:
             several.append(f"{name} in {sum(whole)} of {len(whole)} cases")
     if not several:
-        return {"keep_largest": Choice(True, "each label is in one piece, but for few exceptions")}
+        pieces = [piece for one in facts for piece in one.in_one_piece.values()]
+        words = f"{sum(pieces)} of {len(pieces)} labels are in one piece, of each nearly all"
+        return {"keep_largest": Choice(True, words)}
     words = f"in one piece: {_first(several)}" + ("; the others always, or nearly" if single else "")
     return {"keep_largest": Choice(single or False, words)}

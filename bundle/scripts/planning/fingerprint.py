@@ -30,7 +30,7 @@ class Facts:
         extent: voxels that the labels together span along each axis; empty where there are none.
         in_one_piece: of each label that is there, whether it is a single piece but for crumbs.
         objects: the largest side, in voxels, of each connected piece.
-        thickness: of each label that is there, in voxels: a strip's width, three quarters of a disc's radius.
+        thickness: of each label of a picture, in pixels: a strip's width, three quarters of a disc's radius.
         mean: of each channel; likewise ``std``.
         lowest: value of the image.
         zeros: share of voxels that are exactly 0.
@@ -108,7 +108,7 @@ def facts_of(pair: Pair, classes: Classes, limits: Limits) -> Facts:
 def _shapes(
     label: np.ndarray,
 ) -> tuple[tuple[int, ...], dict[int, bool], tuple[int, ...], dict[int, float]]:
-    """Extent of all labels, whether each is in one piece, the largest side of every piece, how thick each label is."""
+    """Extent of all labels, whether each is in one piece, every piece's largest side, how thick each is in a picture."""
     box = ndimage.find_objects((label > 0).astype(np.uint8))
     if not box:
         return (), {}, (), {}
@@ -120,12 +120,13 @@ def _shapes(
         sizes = np.bincount(pieces.reshape(-1))[1:]
         whole[value] = bool(sizes.max() >= WHOLE * sizes.sum())
         objects += [max(side.stop - side.start for side in piece) for piece in ndimage.find_objects(pieces)]
-        thickness[value] = _thickness(there)
+        if label.ndim == 2:
+            thickness[value] = _thickness(there)
     return inside.shape, whole, tuple(objects), thickness
 
 
 def _thickness(there: np.ndarray) -> float:
-    """Twice the voxels over the faces that bound them: of what is long and thin, its width."""
+    """Twice the pixels over the sides that bound them: of what is long and thin, its width."""
     padded = np.pad(there, 1)
-    faces = sum(np.count_nonzero(np.diff(padded, axis=axis)) for axis in range(there.ndim))
-    return 2 * np.count_nonzero(there) / faces
+    sides = sum(np.count_nonzero(np.diff(padded, axis=axis)) for axis in range(there.ndim))
+    return 2 * np.count_nonzero(there) / sides

@@ -7,10 +7,15 @@ from collections.abc import Collection, Mapping, Sequence
 from ..training.datalist import group_of, split
 from .choices import Choice
 
-SLICE = r"(?:.*(?:slice|frame|img|image)[\W_]*\d+[\W_]*)?"  # before the patient, it is no part of their name
-PATIENT = r"(?:(?:.*?[\W\d_])??(?:patient|pat|subject|subj|sub)|case|p)[\W_]*\d+"
-# sub-01_ses-02_T1w (BIDS); patient 1 slice 2, case1(2), slice000_p01
-NAMED = (r"^(sub-[^_]+(?=_))", rf"(?i)^{SLICE}({PATIENT})")
+NUMBER = r"[\W_]*\d+"
+SLICE = rf"(?:.*(?:slice|frame){NUMBER}[\W_]*)?"  # before the patient, it is no part of their name
+PATIENT = rf"(?:(?:.*?[\W\d_])??(?:patient|pat|subject|subj|sub)|case|p){NUMBER}"
+# sub-01_ses-02_T1w (BIDS); patient 1 slice 2, case1(2), slice000_p01; img001_patient01, where p01 may be a patch
+NAMED = (
+    r"^(sub-[^_]+(?=_))",
+    rf"(?i)^{SLICE}({PATIENT})",
+    rf"(?i)^.*(?:img|image){NUMBER}[\W_]*((?:patient|pat|subject|subj){NUMBER})",
+)
 # 026_frame12 or 01L, up to the first number; OAS1_0004_MR1, up to the second
 NUMBERED = tuple(rf"^((?:\D*\d+(?!\d)){{{number}}})" for number in (1, 2, 3))
 HASH = re.compile(r"(?:[a-f]+\d+){3}|(?:[^\W\d_]+\d+){4}", re.IGNORECASE)  # whose first numbers say nothing
@@ -52,7 +57,8 @@ def _patients(cases: Sequence[str]) -> tuple[Choice, list[str]]:
     """The pattern of the patients' names, and whose each case is: of the shortest names that leave enough to cut."""
     alike = ""
     after = "(?=[_-])" if any(map(HASH.search, cases)) else r"(?=\D)"
-    for pattern in (*NAMED, *(number + after for number in NUMBERED)):
+    named = [pattern for pattern in NAMED if all(re.search(pattern, case) for case in cases)]
+    for pattern in (*named, *(number + after for number in NUMBERED)):
         patients = [group_of(case, pattern) for case in cases]
         count = Counter(patients)
         name, _ = count.most_common(1)[0]

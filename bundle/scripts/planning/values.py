@@ -133,17 +133,19 @@ def _undeclared(found: Sequence[Mask], values: Sequence[int]) -> Classes:
 
 
 def _of_numbered(masks: Sequence[Mapping[int, int]], values: Sequence[int]) -> Classes:
-    """One class of objects, whose number differs from mask to mask; a class each of values that most masks share."""
-    counts = Counter(len(mask.keys() - {0}) for mask in masks)
-    counts.pop(0, None)  # empty masks say nothing
-    if max(counts.values()) <= counts.total() / 2:
+    """One class of objects, whose number differs from mask to mask; a class each of values that most masks hold."""
+    counts = [len(mask.keys() - {0}) for mask in masks]
+    if counts.count(len(values)) <= (len(counts) - counts.count(0)) / 2:  # empty masks say nothing
         words = "each mask numbers its objects from 1: everything above 0 is the one label"
         return Classes(("label 1",), {"above": 0}, words)
     if len(values) > MOST_CLASSES:
         raise ValueError(
             f"most masks hold the values 1 to {values[-1]}, more than {MOST_CLASSES} labels: join some of them"
         )
-    words = f"most masks hold the same values, 1 to {values[-1]}: a label each; name them under labels"
+    words = (
+        f"most masks hold all values from 1 to {values[-1]}: a label each; name them under labels, or give "
+        '{"above": 0} if they number objects'
+    )
     return Classes(tuple(f"label {value}" for value in values), _mapped([0, *values]), words)
 
 
@@ -170,10 +172,13 @@ def _is_soft(masks: Sequence[Mapping[int, int]], values: Sequence[int]) -> bool:
 
 
 def _is_rimmed(masks: Sequence[Mask], values: Sequence[int]) -> bool:
-    """Whether several greys lie between black and white, and nowhere else, as in a mask that was halved."""
+    """Whether greys lie between black and white, and nowhere else, that are means of 4 or 8: of a halved mask."""
     greys = [value for value in values if value < 255]
     grey = sum(mask.count.get(value, 0) for mask in masks for value in greys)
-    return len(greys) > 1 and values[-1] == 255 and sum(mask.rim for mask in masks) >= RIM * grey
+    means = all(
+        abs(value - round(value * 8 / 255) * 255 / 8) <= 1 <= round(value * 8 / 255) for value in greys
+    )
+    return len(greys) > 1 and means and values[-1] == 255 and sum(mask.rim for mask in masks) >= RIM * grey
 
 
 def _is_noisy(masks: Sequence[Mapping[int, int]], values: Sequence[int]) -> bool:

@@ -161,9 +161,9 @@ def _unlisted(address: Address, listed: list[Listed]) -> Iterator[tuple[Case, st
     """A case for each study and series that the query names and the server does not list."""
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
         kind = keyword.removesuffix("InstanceUID").lower()
-        there = {value(entry, keyword) for entry in listed}
+        there = {value(entry, keyword).strip(" \0") for entry in listed}
         for uid in dict.fromkeys(address.uids(keyword)):
-            if uid not in there:
+            if uid not in there and "" not in there:  # a server that leaves it out has kept to the query
                 reason = f"the server does not list this {kind}: check the UID and the query's other keywords"
                 yield Case(f"{kind}-{digest(uid)}", "dicom", uid, (), Path("no folder")), reason
 

@@ -44,7 +44,6 @@ class Masker:
         inside: set[str] = set()
         alone: set[str] = set()
         self._days: set[str] = set()
-        self._words: set[str] = set()
         for text in {writing for identity in identities for writing in _composed(identity).split("=")}:
             parts = [part for part in _SPLIT.split(text) if part]
             if not parts:
@@ -59,7 +58,6 @@ class Masker:
             inside.update(
                 re.escape(ascii(part)[1:-1].casefold()) for part in telling if not part.isascii()
             )  # as messages quote it
-            self._words.update(_plain(part)[0] for part in telling)
             if len(parts) == 1 and re.fullmatch(r"(19|20)\d{6}", parts[0]):
                 year, month, day = parts[0][:4], parts[0][4:6], parts[0][6:]
                 inside.add(_BETWEEN.join((year, month, day)))
@@ -78,11 +76,8 @@ class Masker:
         return _QUOTED.sub(lambda match: self._cut(self._mask(match[0])), text)
 
     def _cut(self, quotation: str) -> str:
-        """Masks the beginning of a name at which a quotation ends."""
-        match = re.search(r"(\w+)(\.\.\.['\"])$", quotation)
-        if match and any(word.startswith(_plain(match[1])[0]) for word in self._words):
-            return f"{quotation[: match.start()]}{MASK}{match[2]}"
-        return quotation
+        """Masks the word within which a quotation is cut off: it may be the beginning of a name."""
+        return _CUT.sub(rf"{MASK}\1", quotation) if self._pattern is not None else quotation
 
     def _mask(self, part: str) -> str:
         part, shown, end = _composed(part), "", 0
@@ -153,6 +148,7 @@ _DAY = re.compile(
     r"(?<!\d)(?<!\d\.)(?=((?:\d{6}|\d{8}|\d{1,4}[\W_]{1,3}\d{1,2}[\W_]{1,3}\d{1,4})(?!\d)(?!\.\d)))"
 )
 _QUOTED = re.compile(r"""(?<!\w)b?(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")""")  # no apostrophe
+_CUT = re.compile(r"[^\s'\"]+(\.\.\.['\"])$")
 
 
 def _composed(text: str) -> str:

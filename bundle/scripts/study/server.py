@@ -240,15 +240,11 @@ class Server:
         """The action's result, tried again after each pause while its errors are transient.
 
         Raises:
-            ServerError: of the last try; or at once, where the server has been away for long.
+            ServerError: of the last try, which is the first one where the server has been away for long.
         """
-        if self._away_since and time.monotonic() - self._away_since > AWAY:
-            raise ServerError(
-                f"the server at {self.url} has been away for {AWAY / 60:.0f} minutes and is not asked any more: run "
-                "again when it is back"
-            )
+        long_away = self._away_since and time.monotonic() - self._away_since > AWAY
         try:
-            result = _tried_again(action)
+            result = action() if long_away else _tried_again(action)
         except ServerError as error:
             away = error.transient and not error.status
             self._away_since = (self._away_since or time.monotonic()) if away else 0.0
@@ -320,17 +316,18 @@ def _signer() -> Callable[[Any], Any]:
 
 def _check_authorities() -> None:
     """Raise a ValueError where the environment names certificate authorities that cannot be read."""
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        if place := os.environ.get(name):
-            try:
-                if os.path.isdir(place):
-                    ssl.create_default_context(capath=place)
-                else:
-                    ssl.create_default_context(cafile=place)
-            except OSError:
-                raise ValueError(
-                    f"{name} names {place!r}, which is no file of certificates: correct it"
-                ) from None
+    named = [name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)]
+    for name in named[:1]:  # requests takes the first
+        place = os.environ[name]
+        try:
+            if os.path.isdir(place):
+                ssl.create_default_context(capath=place)
+            else:
+                ssl.create_default_context(cafile=place)
+        except OSError:
+            raise ValueError(
+                f"{name} names {place!r}, which is no file of certificates: correct it"
+            ) from None
 
 
 def _all_pages(page: Callable[[int], list[Listed]], key: tuple[str, ...]) -> list[Listed]:
