@@ -273,8 +273,8 @@ def _split(datasets, keyword, first, second):
 )
 def test_two_kinds_of_image_in_one_series_are_refused(tmp_path, keyword, first, second):
     datasets = _split(classic(modality="MR", rescale=False), keyword, first, second)
-    if keyword == "EchoTime":
-        datasets[0].EchoTime = ""  # what the first slice does not tell, the others may
+    if keyword in ("EchoTime", "ImageType"):  # what the first slice does not tell, the others may
+        setattr(datasets[0], keyword, {"EchoTime": "", "ImageType": ["ORIGINAL", "PRIMARY"]}[keyword])
     reason = refusal(write(tmp_path, datasets))
     assert keyword in reason
     assert "several volumes under one SeriesInstanceUID" in reason

@@ -158,9 +158,8 @@ def _shipped_license(task_file: Path | None) -> str:
     """What this bundle says of the data of a task of its own."""
     weights = _shipped_name(task_file)
     text = (BUNDLE_ROOT / "docs" / "data_license.txt").read_text(encoding="utf-8")
-    block = next(
-        (block for block in text.split("\n\n") if block.startswith(weights)), text
-    )  # of one task alone
+    of_one_task = [block for block in text.split("\n\n") if block.startswith(weights)]
+    block = of_one_task[0] if of_one_task else text
     return block.replace(weights, "models/model.pt").strip() + "\n"
 
 

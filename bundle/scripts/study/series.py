@@ -220,21 +220,21 @@ def _check_one_series(entries: Sequence[Entry]) -> None:
 def _check_one_volume(entries: Sequence[Entry]) -> None:
     """Refuses echoes, stacks or time points that share a series without sharing a position."""
     for keyword in (*SINGLE, "ImageType"):
-        told = [(entry, value) for entry in entries if (value := entry.telling(keyword))]
+        told = [(entry, value) for entry in entries if (value := _kind(entry, keyword))]
         for entry, value in told[1:]:
-            if not _one_volume(keyword, value, told[0][1]):
+            if not _same(value, told[0][1], _TOLERANCES.get(keyword, 0.0)):
                 raise RefusedError(
                     f"{entry.name}: {keyword} is {shorten(value)}, but {shorten(told[0][1])} in {told[0][0].name}; "
                     "several volumes under one SeriesInstanceUID, separate them"
                 )
 
 
-def _one_volume(keyword: str, value: str, other: str) -> bool:
-    """Whether slices with these two values can be of one volume."""
-    if keyword == "ImageType":  # what else it says may differ
-        one, another = ({*text.split("\\")} & _COMPONENTS for text in (value, other))
-        return not one or not another or one == another
-    return _same(value, other, _TOLERANCES.get(keyword, 0.0))
+def _kind(entry: Entry, keyword: str) -> str:
+    """What tells volumes apart in an attribute; of ImageType magnitude, phase, real or imaginary alone."""
+    value = entry.telling(keyword)
+    if keyword != "ImageType":
+        return value
+    return "\\".join(sorted({*value.split("\\")} & _COMPONENTS))
 
 
 def _same(one: str, other: str, tolerance: float) -> bool:
