@@ -202,12 +202,8 @@ def gate(target: str, certificate: Path | None = None) -> Iterator[Gate]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
         server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with _serving(server):
         yield way
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def certificate(folder: Path, address: str = "127.0.0.1") -> Path:
@@ -310,9 +306,16 @@ def pacs(*series: Sequence[FileDataset]) -> Iterator[Pacs]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     held = Pacs(f"http://127.0.0.1:{server.server_port}", series)
+    with _serving(server):
+        yield held
+
+
+@contextmanager
+def _serving(server: ThreadingHTTPServer) -> Iterator[None]:
+    """A server that answers from a thread of its own."""
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield held
+        yield
     finally:
         server.shutdown()
         server.server_close()

@@ -22,7 +22,7 @@ logger = logging.getLogger("mcanet")
 
 PAUSES = (1.0, 2.0, 4.0)  # seconds before each further try
 TIMEOUT = (10.0, 120.0)  # seconds to connect, and without a byte
-AWAY = 1800.0  # seconds without an answer, after which no further series waits for one
+AWAY = 1800.0  # seconds without an answer, after which nothing is tried twice
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
 _UNKNOWN_AUTHORITY = (18, 19, 20, 21)  # OpenSSL's codes where an issuer is not known
 _ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
