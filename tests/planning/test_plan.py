@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -741,6 +742,105 @@ def test_pairs_that_are_not_read_are_named(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("volume-{}", "segmentation-{}"),
+        ("volume-{}", "labels-{}"),
+        ("ct_train_{}_image", "ct_train_{}_label"),
+        ("{}_training", "{}_manual1"),
+        ("Image_{}L", "Image_{}L_1stHO"),
+        ("train_{}", "train_{}_anno"),
+    ],
+)
+def test_masks_are_found_as_well_known_sets_name_them(image: str, mask: str, tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data", count=3)
+    for folder, name in (("images", image), ("masks", mask)):
+        for i, file in enumerate(sorted((data / folder).iterdir())):
+            file.rename(file.with_name(f"{name.format(i)}.png"))
+    assert planned(data)["notes"]["data"].startswith("3 labelled cases")
+    for pair in labelled_datalist(data, "all"):
+        assert [re.findall(r"\d", Path(pair[key]).stem)[0] for key in ("image", "label")] == [
+            re.findall(r"\d", pair["case"])[0]
+        ] * 2
+
+
+def test_a_mask_of_the_field_of_view_is_no_label(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data", names=("images", "manual1"))
+    layouts.pictures(tmp_path / "data", names=("images", "mask"), suffix="_mask")
+    assert_refused(data, "found manual1 and mask, expected one folder", "as mask does where it is the field")
+    shutil.move(data / "mask", data / "fov")
+    assert planned(data)["notes"]["data"].endswith("layout images and manual1; not read: fov")
+
+
+def test_several_masks_an_image_are_to_be_joined(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data", suffix="_mask")
+    shutil.copy(data / "masks" / "case1_mask.png", data / "masks" / "case1_mask_1.png")
+    joined = "join them into one file, a value a label"
+    assert_refused(data, f"case1_mask_1.png: a further mask of an image, which takes one; {joined}")
+    (data / "masks" / "case1_mask_1.png").unlink()
+    (data / "masks" / "left lung").mkdir()
+    shutil.copy(data / "masks" / "case1_mask.png", data / "masks" / "left lung" / "case1.png")
+    assert_refused(data, f"of several masks an image, {joined}")
+
+
+def test_files_of_no_image_are_named(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "outlines")
+    shutil.rmtree(data / "masks")
+    (data / "annotations").mkdir()
+    (data / "annotations" / "case0.xml").write_text("<Annotations/>")
+    assert_refused(data, "annotations: holds .xml, which are not read; save pictures as PNG, and masks")
+    data = layouts.pictures(tmp_path / "pixmaps")
+    for folder in ("images", "masks"):
+        for file in (data / folder).iterdir():
+            file.rename(file.with_suffix(".ppm"))
+    assert_refused(data, "images/case0.ppm: this format is not read; convert it to PNG")
+
+
+def test_files_that_lie_otherwise_are_listed(tmp_path: Path) -> None:
+    """A folder a case, as KiTS and ACDC have: the refusal's advice, followed."""
+    data, pairs = tmp_path / "data", []
+    for i in range(6):
+        for array, name in zip(layouts.volume(i), ("imaging", "segmentation"), strict=True):
+            layouts.save(array.astype(np.int16), data / f"case {i}" / "images" / f"{name}.nii.gz")
+        names = {
+            key: f"case {i}/images/{name}.nii.gz"
+            for key, name in (("image", "imaging"), ("label", "segmentation"))
+        }
+        pairs.append(names)
+    with pytest.raises(SystemExit, match=r'list them in a dataset.json: {"training": \[{"image": ') as stop:
+        plan(data, tmp_path / "task.json")
+    assert "give one of its folders" not in str(stop.value)
+    (data / "dataset.json").write_text(json.dumps({"training": pairs}))
+    task = planned(data)
+    assert (task["out_channels"], task["planes"]) == (3, [2])
+    assert {pair["case"] for pair in labelled_datalist(data, "all")} == {
+        f"case {i}_images_imaging" for i in range(6)
+    }
+
+
+def test_the_first_layout_of_nnunet_becomes_its_second(tmp_path: Path) -> None:
+    data = layouts.nnunet(tmp_path / "data")
+    first = {
+        "modality": {"0": "T1", "1": "T2"},
+        "labels": {"0": "background", "1": "oedema", "4": "tumour"},
+        "training": [
+            {"image": f"./imagesTr/brain_{i}.nii.gz", "label": f"./labelsTr/brain_{i}.nii.gz"}
+            for i in range(3)
+        ],
+    }
+    second = {"channel_names": first["modality"], "file_ending": ".nii.gz"}
+    (data / "dataset.json").write_text(json.dumps(first))
+    assert_refused(data, 'write channel_names, file_ending and labels as it has them now ({"background": 0, ')
+    (data / "dataset.json").write_text(json.dumps(first | second))
+    assert_refused(
+        data, "label '0' is 'background', expected a whole number from 0, as in {\"background\": 0"
+    )
+    labels = {"background": 0, "oedema": 1, "tumour": 4}
+    (data / "dataset.json").write_text(json.dumps(first | second | {"labels": labels}))
+    assert [label["name"] for label in planned(data)["labels"]] == ["oedema", "tumour"]
+
+
 def test_lists_that_are_not_of_these_files_say_how(tmp_path: Path) -> None:
     data = layouts.decathlon(tmp_path / "data")
     content = json.loads((data / "dataset.json").read_text())
@@ -900,6 +1000,18 @@ def test_what_dataset_json_says_and_is_not_followed_is_told(tmp_path: Path) -> N
     told = planned(data)["notes"]["data"]
     for words in ("numTraining 60", "asks for a normalisation", "splits_final.json is not followed"):
         assert words in told
+
+
+def test_a_list_that_is_not_read_is_told(tmp_path: Path) -> None:
+    data = layouts.decathlon(tmp_path / "data", count=8)
+    content = json.loads((data / "dataset.json").read_text())
+    training = content["training"]
+    layouts.describe(
+        data, training=training[:6], validation=training[6:], test=["imagesTs/a.nii.gz"], numTraining=6
+    )
+    assert planned(data)["notes"]["data"].endswith(
+        "the list 'validation' of 2 labelled cases is not read: folds are drawn of 'training'"
+    )
 
 
 def test_a_label_that_no_case_that_trains_holds_is_warned_of(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def decathlon(root: Path, content: Mapping[str, Any]) -> Layout:
     labels = _names(content, root, by_value=_hold_names(content.get("labels")))
     return Layout(
         name, in_order(_told_apart(pairs, root)), tuple(problems), labels, _in_order_of_channels(modality), in_one,
-        _other_count(content, len(content["training"])),
+        (*_other_count(content, len(content["training"])), *_other_lists(content)),
     )  # fmt: skip
 
 
@@ -66,12 +66,26 @@ def _other_count(content: Mapping[str, Any], count: int) -> tuple[str, ...]:
     return (f"dataset.json says numTraining {told}: see that all were copied",)
 
 
+def _other_lists(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """Remarks on other lists of labelled cases, as MONAI's ``validation``."""
+    return tuple(
+        f"the list {name!r} of {len(cases)} labelled cases is not read: folds are drawn of 'training'"
+        for name, cases in content.items()
+        if name != "training"
+        and isinstance(cases, list)
+        and any(isinstance(case, dict) and "label" in case for case in cases)
+    )
+
+
 def _numbered(image: Path) -> str:
     """Advice where a missing image is there under nnU-Net's name of its first channel."""
     stem, ending = stem_of(image), image.name.removeprefix(stem_of(image))
     if not image.with_name(f"{stem}_0000{ending}").is_file():
         return ""
-    return ", but its channel 0000 is there: for nnU-Net's layout, write channel_names and file_ending in dataset.json"
+    return (
+        ", but its channel 0000 is there: for nnU-Net's layout, write channel_names, file_ending and labels as it has them "
+        'now ({"background": 0, "spleen": 1}) in dataset.json'
+    )
 
 
 def _files_of(entry: Any, root: Path) -> tuple[list[str], str]:
@@ -134,7 +148,10 @@ def _names(content: Mapping[str, Any], root: Path, by_value: bool) -> dict[int, 
                 "supported, give each label one value"
             )
         if not re.fullmatch(r"\d+", str(value)):
-            raise ValueError(f"{file}: label {name!r} is {value!r}, expected a whole number from 0")
+            raise ValueError(
+                f"{file}: label {name!r} is {value!r}, expected a whole number from 0"
+                + ("" if by_value else ', as in {"background": 0, "spleen": 1}')
+            )
         if int(value) in names:
             raise ValueError(f"{file}: labels {names[int(value)]!r} and {name!r} have the same value {value}")
         if name.lower() == "background" and int(value):

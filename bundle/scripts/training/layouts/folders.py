@@ -2,19 +2,33 @@
 
 import re
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 from ...study.kinds import NIFTI_SUFFIXES, PICTURE_SUFFIXES, stem_of
 from .pair import NOT_READ, Layout, Pair, in_order, same_name, shown, visible
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "imagestr")
-MASK_FOLDERS = ("masks", "mask", "labels", "label", "labelstr", "segmentations", "annotations", "groundtruth")
-PREFIXES = {
-    "label": "img",
-    "mask": "img",
-    "seg": "img",
-}  # label0001 beside img0001, as the abdomen challenge has
-MASK_SUFFIX = re.compile("[-_](masks?|segmentation|seg|labels?|gt|groundtruth)$", re.IGNORECASE)
+MASK_FOLDERS = (
+    *("masks", "mask", "labels", "label", "labelstr", "segmentations", "annotations", "groundtruth"),
+    *("manual", "manual1", "1st_manual"),  # of the retina's sets, where mask is the field of view
+)
+# label0001 beside img0001, as the abdomen challenge has; segmentation-0 beside volume-0, as the liver's
+PREFIXES = (
+    *(("label", "img"), ("mask", "img"), ("seg", "img")),
+    *(("segmentation", "volume"), ("labels", "volume")),
+)
+IMAGE_SUFFIXES = ("", "_0000", "_image", "_img", "_training", "_test")
+MASK_SUFFIX = re.compile(
+    "[-_](masks?|segmentation|seg|labels?|gt|groundtruth|anno|manual1?|1stHO)$", re.IGNORECASE
+)
+MOST_PARTS = 5  # folders that may be parts of a data set; more are its cases
+JOIN = "join them into one file, a value a label"
+FURTHER = re.compile(r"[-_]\d+$")  # benign (4)_mask_1 beside benign (4)_mask
+TO_LIST = (
+    'where files lie otherwise, list them in a dataset.json: {"training": [{"image": "1/ct.nii.gz", "label": '
+    '"1/mask.nii.gz"}, …]} (docs/plan.md)'
+)
 
 
 def folders(root: Path) -> Layout:
@@ -25,12 +39,10 @@ def folders(root: Path) -> Layout:
     problems += more
     pairs, used = [], Counter[str]()
     for stem, mask in masks.items():
-        names = [stem, MASK_SUFFIX.sub("", stem)]
-        names += [
-            image + stem.removeprefix(word) for word, image in PREFIXES.items() if stem.startswith(word)
-        ]
-        partner = next((name for name in (*names, *(f"{n}_0000" for n in names)) if name in images), None)
-        if partner is None:
+        partner = _partner(stem, images)
+        if partner is None and _partner(FURTHER.sub("", stem), images):
+            problems.append(f"{shown(mask)}: a further mask of an image, which takes one; {JOIN}")
+        elif partner is None:
             problems.append(
                 f"{shown(mask)}: no image of that name in {image_folder.name}, "
                 "with or without _mask, _seg, _label or _gt"
@@ -40,11 +52,33 @@ def folders(root: Path) -> Layout:
             pairs.append(Pair(partner.removesuffix("_0000"), (images[partner],), mask))
     problems += [
         f"{shown(file)}: {'no mask' if not used[stem] else f'{used[stem]} masks, expected one'} "
-        f"in {mask_folder.name}"
+        f"in {mask_folder.name}" + (f"; {JOIN}" if used[stem] else "")
         for stem, file in images.items()
         if used[stem] != 1
     ]
-    return Layout(f"{image_folder.name} and {mask_folder.name}", in_order(pairs), tuple(problems))
+    name, remarks = f"{image_folder.name} and {mask_folder.name}", _beside(root, (image_folder, mask_folder))
+    return Layout(name, in_order(pairs), tuple(problems), remarks=remarks)
+
+
+def _partner(mask: str, images: Collection[str]) -> str | None:
+    """The image's stem that goes with a mask's."""
+    names = [mask, MASK_SUFFIX.sub("", mask)]
+    names += [image + mask.removeprefix(word) for word, image in PREFIXES if mask.startswith(word)]
+    return next((n + suffix for suffix in IMAGE_SUFFIXES for n in names if n + suffix in images), None)
+
+
+def _beside(root: Path, read: Collection[Path]) -> tuple[str, ...]:
+    """A remark on folders that are not read, though they hold images or masks."""
+    others = [
+        folder.name
+        for folder in visible(root)
+        if folder.is_dir() and folder not in read and any(map(_is_known, folder.iterdir()))
+    ]
+    return (f"not read: {', '.join(others)}",) if others else ()
+
+
+def _is_known(file: Path) -> bool:
+    return file.name.lower().endswith((*NIFTI_SUFFIXES, *PICTURE_SUFFIXES))
 
 
 def _one_folder(root: Path, names: tuple[str, ...]) -> Path:
@@ -58,15 +92,16 @@ def _one_folder(root: Path, names: tuple[str, ...]) -> Path:
     found = [path for path in all_below if path.name.lower() in names]
     if len(found) > 1:
         raise ValueError(
-            f"{root}: found {' and '.join(path.name for path in found)}, expected one folder of {', '.join(names)}"
+            f"{root}: found {' and '.join(path.name for path in found)}, expected one folder of {', '.join(names)}; move "
+            "elsewhere what holds no labels, as mask does where it is the field of view"
         )
     if found:
         return found[0]
     below = [path.name for path in all_below if any(part.name.lower() in names for part in path.iterdir())]
-    advice = f"; give one of its folders, {', '.join(below)}" if below else ""
+    few = f"give one of its folders, {', '.join(below)}; or, " if 0 < len(below) <= MOST_PARTS else ""
     raise FileNotFoundError(
         f"no dataset.json in {str(root)!r}, and no folder {' or '.join(names)}: expected the Medical "
-        "Segmentation Decathlon's layout, nnU-Net's raw layout, or images/ with masks/ or labels/" + advice
+        f"Segmentation Decathlon's layout, nnU-Net's raw layout, or images/ with masks/ or labels/; {few}{TO_LIST}"
     )
 
 
@@ -75,10 +110,11 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
     found: dict[str, Path] = {}
     problems = []
     for file in visible(folder):
-        known = file.name.lower().endswith((*NIFTI_SUFFIXES, *PICTURE_SUFFIXES))
+        known = _is_known(file)
         if file.is_dir() and any(file.iterdir()):
             problems.append(
-                f"{shown(file)}: a folder; put its files into {folder.name} itself, each under its own name"
+                f"{shown(file)}: a folder; put its files into {folder.name} itself, each under its own name (of several "
+                f"masks an image, {JOIN})"
             )
         elif file.name.lower().endswith(NOT_READ):
             problems.append(f"{shown(file)}: this format is not read; convert it to PNG or NIfTI")
@@ -90,4 +126,10 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
                 found[stem] = file
         elif known:
             problems.append(f"{shown(file)}: a link that leads nowhere, or an empty folder; take it out")
+    endings = sorted({file.suffix or file.name for file in visible(folder) if file.is_file()})
+    if endings and not found and not problems:
+        problems.append(
+            f"{folder.name}: holds {', '.join(endings[:MOST_PARTS])}, which are not read; save pictures as PNG, and "
+            "masks, too, with a value a label"
+        )
     return found, problems

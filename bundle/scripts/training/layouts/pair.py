@@ -25,6 +25,10 @@ NOT_READ = (
     ".npy",
     ".npz",
     ".mat",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".mgz",
 )
 
 
