@@ -138,6 +138,13 @@ def test_ct_goes_by_many_names_and_what_looks_like_it_is_said(
     assert doubted is not clipped
 
 
+def test_what_is_hardly_ct_among_ct_is_named(tmp_path: Path) -> None:
+    data = layouts.decathlon(tmp_path / "data", offset=-900.0, modality="CT")
+    assert "below 0 HU" not in planned(data)["notes"]["intensity"]
+    layouts.save(layouts.volume(3)[0].astype(np.int16), data / "imagesTr" / "heart_3.nii.gz")
+    assert "1 hold nothing below 0 HU (heart_3): if they are no CT" in planned(data)["notes"]["intensity"]
+
+
 def test_pictures_are_flipped_and_turned_and_their_values_mapped(tmp_path: Path) -> None:
     task = planned(layouts.pictures(tmp_path / "data", suffix="_segmentation"))
     assert task["label_map"] == {"0": 0, "255": 1}
@@ -324,6 +331,7 @@ def test_patients_stay_together_and_left_is_not_mirrored_into_right(tmp_path: Pa
         ("slice00{1}_patient0{0}", "12"),
         ("img00{1}_patient0{0}", "12"),
         ("img0{}_p{}", "12"),
+        ("psma_9{}b833d65be26f_2018-04-2{}", "12"),
     ],
 )
 @pytest.mark.parametrize("patients", [3, 6])
@@ -555,6 +563,32 @@ def test_values_that_fill_areas_of_their_own_stay_labels(tmp_path: Path) -> None
         mask[2:6, 5:20], mask[2:6, 30:50], mask[66:69, 5:20] = 64, 128, 192
         Image.fromarray(mask).save(file)
     assert planned(data)["label_map"] == {"0": 0, "64": 1, "128": 2, "192": 3, "255": 4}
+
+
+def test_masks_whose_background_is_not_0_are_doubted(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data")
+    assert "EDGES" not in planned(data)["notes"]["label_map"]
+    for file in (data / "masks").iterdir():  # as REFUGE has the cup in 0, the disc in 128
+        mask = 255 - np.asarray(Image.open(file))
+        Image.fromarray(np.where(mask, 255, np.indices(mask.shape)[0] // 36 * 128).astype(np.uint8)).save(
+            file
+        )
+    told = planned(data)["notes"]["label_map"]
+    assert "MOST MASKS HOLD 255 ALONG THEIR EDGES, NOT 0: if that is the background, save them with 0" in told
+
+
+def test_few_objects_may_be_numbered(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data", high=1)
+    words = "if they number objects, save masks of 0 and 1, and plan again"
+    assert words not in planned(data)["notes"]["label_map"]
+    for i, file in enumerate(sorted((data / "masks").iterdir())):
+        mask = np.asarray(Image.open(file)).copy()
+        for number in range(i):
+            mask[5 * number : 5 * number + 3, :5] = number + 2
+        Image.fromarray(mask).save(file)
+    task = planned(data)
+    assert task["out_channels"] == 7
+    assert words in task["notes"]["label_map"]
 
 
 def test_a_parcellation_without_names_keeps_a_label_for_each_value(tmp_path: Path) -> None:

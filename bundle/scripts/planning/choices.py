@@ -108,10 +108,10 @@ def stacked_otherwise(one: Facts, axis: int) -> bool:
 
 def _remark_on(cases: Sequence[str]) -> str:
     """A remark on cases whose thick slices lie across another axis than most."""
-    return f"; {len(cases)} stacked another way ({_first(cases)}): take them out" if cases else ""
+    return f"; {len(cases)} stacked another way ({first(cases)}): take them out" if cases else ""
 
 
-def _first(words: Sequence[str]) -> str:
+def first(words: Sequence[str]) -> str:
     """The first few of a list."""
     return ", ".join(words[:5]) + (", …" if len(words) > 5 else "")
 
@@ -311,5 +311,5 @@ def cleaning(facts: Sequence[Facts], names: Sequence[str]) -> dict[str, Choice]:
         pieces = [piece for one in facts for piece in one.in_one_piece.values()]
         words = f"{sum(pieces)} of {len(pieces)} labels are in one piece, of each nearly all"
         return {"keep_largest": Choice(True, words)}
-    words = f"in one piece: {_first(several)}" + ("; the others always, or nearly" if single else "")
+    words = f"in one piece: {first(several)}" + ("; the others always, or nearly" if single else "")
     return {"keep_largest": Choice(single or False, words)}

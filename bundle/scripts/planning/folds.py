@@ -10,11 +10,13 @@ from .choices import Choice
 NUMBER = r"[\W_]*\d+"
 SLICE = rf"(?:.*(?:slice|frame){NUMBER}[\W_]*)?"  # before the patient, it is no part of their name
 PATIENT = rf"(?:(?:.*?[\W\d_])??(?:patient|pat|subject|subj|sub)|case|p){NUMBER}"
-# sub-01_ses-02_T1w (BIDS); patient 1 slice 2, case1(2), slice000_p01; img001_patient01, where p01 may be a patch
+# sub-01_ses-02_T1w (BIDS); patient 1 slice 2, case1(2), slice000_p01; img001_patient01, where p01 may be a patch;
+# fdg_0011f3deaf_03-23-2003
 NAMED = (
     r"^(sub-[^_]+(?=_))",
     rf"(?i)^{SLICE}({PATIENT})",
     rf"(?i)^.*(?:img|image){NUMBER}[\W_]*((?:patient|pat|subject|subj){NUMBER})",
+    r"^((?:[a-z]+_)?(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{8,})(?=[_-])",
 )
 # 026_frame12 or 01L, up to the first number; OAS1_0004_MR1, up to the second
 NUMBERED = tuple(rf"^((?:\D*\d+(?!\d)){{{number}}})" for number in (1, 2, 3))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..study.fitness import HOUNSFIELD_MINIMUM
-from .choices import Choice, median
+from .choices import Choice, first, median
 from .fingerprint import Facts
 
 # CTA, CT_portal …, not PET or OCT
@@ -75,7 +75,18 @@ def _hounsfield(facts: Sequence[Facts]) -> Choice:
     doubt = (
         "" if high - low > _FEW_HOUNSFIELD else ", which are hardly Hounsfield units: see that CT is meant"
     )
-    return Choice(rule, f"CT: labelled voxels lie in {span} HU (0.5 to 99.5 %){doubt}, clipped, z-score")
+    return Choice(
+        rule,
+        f"CT: labelled voxels lie in {span} HU (0.5 to 99.5 %){doubt}, clipped, z-score{_others_than_ct(facts)}",
+    )
+
+
+def _others_than_ct(facts: Sequence[Facts]) -> str:
+    """A remark on the few cases in which nothing is less dense than water, unlike in any CT of the others."""
+    others = [one.case for one in facts if one.lowest >= 0]
+    if not 0 < len(others) < len(facts):
+        return ""
+    return f"; {len(others)} hold nothing below 0 HU ({first(others)}): if they are no CT, take them out"
 
 
 def _significant(value: float) -> float:

@@ -25,10 +25,12 @@ class Mask:
     Attributes:
         count: voxels by value.
         rim: voxels that are neither 0 nor 255, and touch both.
+        edge: the value that most of the voxels along its edges have.
     """
 
     count: Mapping[int, int]
     rim: int
+    edge: int
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,14 @@ def values_in(pair: Pair, limits: Limits) -> Mask:
         strange = next(value for value in values if value < 0 or value != np.floor(value))
         raise ValueError(f"{pair.label.name}: the mask holds {strange:g}, expected whole numbers from 0")
     count = dict(zip(values.astype(int).tolist(), counts.tolist(), strict=True))
-    return Mask(count, _rim(mask) if {0, 255} < count.keys() else 0)
+    return Mask(count, _rim(mask) if {0, 255} < count.keys() else 0, _edge(mask))
+
+
+def _edge(mask: np.ndarray) -> int:
+    """The value that most of the voxels along a mask's edges have; of a volume, along those of its slices."""
+    sides = [mask[0], mask[-1], mask[:, 0], mask[:, -1]]
+    values, counts = np.unique(np.concatenate([side.reshape(-1) for side in sides]), return_counts=True)
+    return int(values[counts.argmax()])
 
 
 def _rim(mask: np.ndarray) -> int:
@@ -89,6 +98,19 @@ def classes_of(
     Raises:
         ValueError: the values look like nothing that could be mapped.
     """
+    chosen = _classes(found, declared, lossy)
+    value, count = Counter(mask.edge for mask in found).most_common(1)[0]
+    if not value or count <= len(found) / 2:
+        return chosen
+    doubt = (
+        f"; MOST MASKS HOLD {value} ALONG THEIR EDGES, NOT 0: if that is the background, save them with 0 there, and plan "
+        "again"
+    )
+    return replace(chosen, reason=chosen.reason + doubt)
+
+
+def _classes(found: Sequence[Mask], declared: Mapping[int, str] | None, lossy: str | None) -> Classes:
+    """See :func:`classes_of`."""
     masks = [mask.count for mask in found]
     if lossy:
         return _of_lossy(masks, lossy, declared)
@@ -121,8 +143,10 @@ def _undeclared(found: Sequence[Mask], values: Sequence[int]) -> Classes:
         return BLACK_AND_WHITE
     if len(values) <= MOST_LABELS and not _is_soft(masks, values) and not _is_noisy(masks, values):
         words = f"the masks hold 0, {', '.join(map(str, values))}: a label each; name them under labels"
+        if _are_counted(masks) and len({len(mask) for mask in masks}) > 2:
+            words += "; if they number objects, save masks of 0 and 1, and plan again"
         return Classes(tuple(f"label {i + 1}" for i in range(len(values))), _mapped([0, *values]), words)
-    if all(sorted(set(mask) - {0}) == list(range(1, len(set(mask) - {0}) + 1)) for mask in masks):
+    if _are_counted(masks):
         return _of_numbered(masks, values)
     if (known := _black_and_white(masks, values)) is not None:
         return known
@@ -130,6 +154,11 @@ def _undeclared(found: Sequence[Mask], values: Sequence[int]) -> Classes:
         f"the masks hold {len(values)} values up to {values[-1]}, neither a few labels, nor objects numbered from 1, "
         "nor black and white; declare the labels in dataset.json, or save masks with one value a label"
     )
+
+
+def _are_counted(masks: Sequence[Mapping[int, int]]) -> bool:
+    """Whether each mask holds all values from 1 to its highest."""
+    return all(sorted(mask.keys() - {0}) == list(range(1, len(mask.keys() - {0}) + 1)) for mask in masks)
 
 
 def _of_numbered(masks: Sequence[Mapping[int, int]], values: Sequence[int]) -> Classes:
