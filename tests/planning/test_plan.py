@@ -351,6 +351,34 @@ def test_patients_are_known_by_many_names_and_few_are_spoken_of(
         assert f"{patients} patients" in task["notes"]["case_groups"]
 
 
+@pytest.mark.parametrize("name", ["{1}.png", "IMG_4{0}{1}.png"])
+def test_folders_of_listed_images_keep_a_patient_whole(name: str, tmp_path: Path) -> None:
+    """Equal names in several folders, but for those of the patient with most images; or other names in each."""
+    data = layouts.pictures(tmp_path / "data", count=14)
+    pairs = []
+    for i in range(14):
+        patient, picture = min(i // 2, 5), i - 2 * min(i // 2, 5)
+        pair = {}
+        for key, folder in (("image", "images"), ("label", "masks")):
+            file = data / f"{patient:03}" / f"{key}s" / name.format(patient, picture)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            (data / folder / f"case{i}.png").rename(file)
+            pair[key] = file.relative_to(data).as_posix()
+        pairs.append(pair | {"fold": i % 2})
+    (data / "dataset.json").write_text(json.dumps({"training": pairs}))
+    task = planned(data)
+    assert "6 patients" in task["notes"]["case_groups"]
+    assert task["notes"]["data"].endswith("each case's fold is not followed: folds are drawn")
+    parts = [
+        {
+            Path(pair["image"]).parts[-3]
+            for pair in labelled_datalist(data, subset, task["case_groups"], task["folds"])
+        }
+        for subset in ("training", "validation", "test")
+    ]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 6
+
+
 def test_hashes_for_names_are_no_patients(tmp_path: Path) -> None:
     data = layouts.pictures(tmp_path / "data", count=12)
     for folder in ("images", "masks"):
@@ -577,6 +605,18 @@ def test_masks_whose_background_is_not_0_are_doubted(tmp_path: Path) -> None:
     assert "MOST MASKS HOLD 255 ALONG THEIR EDGES, NOT 0: if that is the background, save them with 0" in told
 
 
+def test_a_stray_value_may_be_a_slip(tmp_path: Path) -> None:
+    data = layouts.pictures(tmp_path / "data", size=200, high=100)
+    for i, file in enumerate(sorted((data / "masks").iterdir())):
+        mask = np.asarray(Image.open(file)).copy()
+        mask[:9, :9] = 50
+        mask[0, 0] = 51 if i == 3 else 50
+        Image.fromarray(mask).save(file)
+    assert "; IF 51 (case3.png, 1 voxels) IS A SLIP, correct it" in planned(data)["notes"]["label_map"]
+    Image.fromarray(np.where(mask == 51, 50, mask)).save(data / "masks" / "case3.png")
+    assert "SLIP" not in planned(data)["notes"]["label_map"]
+
+
 def test_few_objects_may_be_numbered(tmp_path: Path) -> None:
     data = layouts.pictures(tmp_path / "data", high=1)
     words = "if they number objects, save masks of 0 and 1, and plan again"
@@ -715,7 +755,10 @@ def not_a_number(data: Path) -> None:
         (other_grid, "heart_1: label heart_1.nii.gz and heart_1.nii.gz: their affines lie"),
         (other_shape, r"heart_1: .*shapes are \(40, 36, 7\) and \(40, 36, 8\)"),
         (unknown_value, "heart_1: heart_1.nii.gz: the mask holds 7, 14, expected 0, 1, 2"),
-        (half_a_label, "heart_1: heart_1.nii.gz: the mask holds 0.5, expected whole numbers"),
+        (
+            half_a_label,
+            "heart_1: heart_1.nii.gz: the mask holds 0.5, expected whole numbers from 0; save it as such, rounded",
+        ),
         (truncated, "heart_1: image heart_1.nii.gz: damaged or truncated"),
         (constant, "heart_1: heart_1.nii.gz: every voxel of a channel is 3"),
         (not_a_volume, "heart_1: image heart_1.nii.gz: the content is not gzip"),
@@ -816,6 +859,24 @@ def test_several_masks_an_image_are_to_be_joined(tmp_path: Path) -> None:
     (data / "masks" / "left lung").mkdir()
     shutil.copy(data / "masks" / "case1_mask.png", data / "masks" / "left lung" / "case1.png")
     assert_refused(data, f"of several masks an image, {joined}")
+
+
+def test_channels_without_a_description_say_what_they_need(tmp_path: Path) -> None:
+    data = layouts.nnunet(tmp_path / "data")
+    described = (data / "dataset.json").read_text()
+    (data / "dataset.json").unlink()
+    assert_refused(
+        data,
+        "imagesTr/brain_0_0001.nii.gz: no mask in labelsTr; channels in files of their own need nnU-Net's dataset.json",
+    )
+    (data / "dataset.json").write_text(described)
+    assert planned(data)["channel_files"] == 2
+
+
+def test_data_sets_in_a_folder_are_offered_however_many(tmp_path: Path) -> None:
+    for i in range(7):
+        layouts.nnunet(tmp_path / f"Dataset00{i}_Brain", count=1)
+    assert_refused(tmp_path, "give one of its folders, Dataset000_Brain, ", "Dataset004_Brain, …; or, where")
 
 
 def test_files_of_no_image_are_named(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..slices import in_plane
 from .fingerprint import Facts
+from .values import STRAY, first
 
 ANISOTROPIC = 2.0  # slices thicker than so many pixels are shown in their own plane only
 FEW_SLICES = 0.25  # of the slices' width: too few to be looked at from the side
@@ -20,7 +21,6 @@ ROOM = 1.5  # of a patch over the labels' extent
 BYTES_PER_PIXEL = 4096  # of a training step: 2.6 KB of activations measured, weights, gradients, margin
 PIXELS_PER_STEP = 32 * 96 * 96  # of the default task
 STEPS = 4000
-STRAY = 1e-4  # of what is labelled: too little to be seen for
 SINGLE = 0.95  # of the cases that hold a label: in so many it is in one piece
 SCORES = 2 * 2**30  # bytes that averaging several planes may hold
 
@@ -109,11 +109,6 @@ def stacked_otherwise(one: Facts, axis: int) -> bool:
 def _remark_on(cases: Sequence[str]) -> str:
     """A remark on cases whose thick slices lie across another axis than most."""
     return f"; {len(cases)} stacked another way ({first(cases)}): take them out" if cases else ""
-
-
-def first(words: Sequence[str]) -> str:
-    """The first few of a list."""
-    return ", ".join(words[:5]) + (", …" if len(words) > 5 else "")
 
 
 def picture_grid(facts: Sequence[Facts]) -> dict[str, Choice]:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..study.fitness import HOUNSFIELD_MINIMUM
-from .choices import Choice, first, median
+from .choices import Choice, median
 from .fingerprint import Facts
+from .values import first
 
 # CTA, CT_portal …, not PET or OCT
 _CT = re.compile(r"(?<![a-z])(CB|NC|CE)?CTA?(?![a-z])|computed.tomograph", re.IGNORECASE)

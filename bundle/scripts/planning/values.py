@@ -13,6 +13,7 @@ from ..training import Pair, one_channel
 MOST_CLASSES = 255  # that results can hold
 MOST_LABELS = 32  # more distinct values are objects that are numbered, or a mask saved with loss
 FEWEST_GREYS = 8  # between black and white: fewer may be labels
+STRAY = 1e-4  # of what is labelled: too little to be seen for
 NOISE = 4  # how far from 0 and 255 some values lie wherever JPEG was
 EXTREME = 32  # how far from 0 and 255 the values of a two-valued mask lie after JPEG
 RIM = 0.9  # of the greys of a mask that was resized lie where white meets black
@@ -23,11 +24,13 @@ class Mask:
     """What a mask holds.
 
     Attributes:
+        name: of its file.
         count: voxels by value.
         rim: voxels that are neither 0 nor 255, and touch both.
         edge: the value that most of the voxels along its edges have.
     """
 
+    name: str
     count: Mapping[int, int]
     rim: int
     edge: int
@@ -55,6 +58,11 @@ BLACK_AND_WHITE = Classes(
 )
 
 
+def first(words: Sequence[str]) -> str:
+    """The first few of a list."""
+    return ", ".join(words[:5]) + (", …" if len(words) > 5 else "")
+
+
 def values_in(pair: Pair, limits: Limits) -> Mask:
     """What a pair's mask holds.
 
@@ -65,9 +73,13 @@ def values_in(pair: Pair, limits: Limits) -> Mask:
     values, counts = np.unique(mask, return_counts=True)
     if not np.array_equal(values, np.floor(values)) or values[0] < 0:
         strange = next(value for value in values if value < 0 or value != np.floor(value))
-        raise ValueError(f"{pair.label.name}: the mask holds {strange:g}, expected whole numbers from 0")
+        raise ValueError(
+            f"{pair.label.name}: the mask holds {strange:g}, expected whole numbers from 0; save it as such, rounded if "
+            "a scale made them so"
+        )
     count = dict(zip(values.astype(int).tolist(), counts.tolist(), strict=True))
-    return Mask(count, _rim(mask) if {0, 255} < count.keys() else 0, _edge(mask))
+    rim = _rim(mask) if {0, 255} < count.keys() else 0
+    return Mask(pair.label.name, count, rim, _edge(mask))
 
 
 def _edge(mask: np.ndarray) -> int:
@@ -145,6 +157,7 @@ def _undeclared(found: Sequence[Mask], values: Sequence[int]) -> Classes:
         words = f"the masks hold 0, {', '.join(map(str, values))}: a label each; name them under labels"
         if _are_counted(masks) and len({len(mask) for mask in masks}) > 2:
             words += "; if they number objects, save masks of 0 and 1, and plan again"
+        words += _slips(found, values)
         return Classes(tuple(f"label {i + 1}" for i in range(len(values))), _mapped([0, *values]), words)
     if _are_counted(masks):
         return _of_numbered(masks, values)
@@ -154,6 +167,18 @@ def _undeclared(found: Sequence[Mask], values: Sequence[int]) -> Classes:
         f"the masks hold {len(values)} values up to {values[-1]}, neither a few labels, nor objects numbered from 1, "
         "nor black and white; declare the labels in dataset.json, or save masks with one value a label"
     )
+
+
+def _slips(found: Sequence[Mask], values: Sequence[int]) -> str:
+    """A remark on values that a single mask holds, of hardly any voxels, as 421 beside 420."""
+    labelled = sum(count for mask in found for value, count in mask.count.items() if value)
+    holding = {value: [mask for mask in found if value in mask.count] for value in values}
+    slips = [
+        f"{value} ({masks[0].name}, {masks[0].count[value]} voxels)"
+        for value, masks in holding.items()
+        if len(masks) == 1 < len(found) and masks[0].count[value] < STRAY * labelled
+    ]
+    return f"; IF {first(slips)} IS A SLIP, correct it, and plan again" if slips else ""
 
 
 def _are_counted(masks: Sequence[Mapping[int, int]]) -> bool:

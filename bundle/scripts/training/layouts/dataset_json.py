@@ -12,6 +12,7 @@ from ...study.channels import CHANNEL
 from ...study.kinds import NIFTI_SUFFIXES, PICTURE_SUFFIXES, stem_of
 from .pair import NOT_READ, Layout, Pair, in_order, same_name, shown, visible
 
+MANY_FOLDERS = 5  # of several images: patients rather than sites
 NORMALISATIONS = {"nonorm", "rescale_to_0_1", "rgb_to_0_1"}  # channel names that nnU-Net takes for one
 
 
@@ -35,7 +36,7 @@ def decathlon(root: Path, content: Mapping[str, Any]) -> Layout:
     labels = _names(content, root, by_value=_hold_names(content.get("labels")))
     return Layout(
         name, in_order(_told_apart(pairs, root)), tuple(problems), labels, _in_order_of_channels(modality), in_one,
-        (*_other_count(content, len(content["training"])), *_other_lists(content)),
+        (*_other_count(content, len(content["training"])), *_other_parts(content)),
     )  # fmt: skip
 
 
@@ -66,15 +67,18 @@ def _other_count(content: Mapping[str, Any], count: int) -> tuple[str, ...]:
     return (f"dataset.json says numTraining {told}: see that all were copied",)
 
 
-def _other_lists(content: Mapping[str, Any]) -> tuple[str, ...]:
-    """Remarks on other lists of labelled cases, as MONAI's ``validation``."""
-    return tuple(
+def _other_parts(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """Remarks on parts that are cut otherwise here: MONAI's list ``validation``, and its ``fold`` of a case."""
+    remarks = [
         f"the list {name!r} of {len(cases)} labelled cases is not read: folds are drawn of 'training'"
         for name, cases in content.items()
         if name != "training"
         and isinstance(cases, list)
         and any(isinstance(case, dict) and "label" in case for case in cases)
-    )
+    ]
+    if any("fold" in case for case in content["training"]):
+        remarks.append("each case's fold is not followed: folds are drawn")
+    return tuple(remarks)
 
 
 def _numbered(image: Path) -> str:
@@ -105,12 +109,14 @@ def _files_of(entry: Any, root: Path) -> tuple[list[str], str]:
 
 
 def _told_apart(pairs: Sequence[Pair], root: Path) -> list[Pair]:
-    """The pairs, those whose files have equal names in several folders by their folders, too."""
-    count = Counter(pair.case for pair in pairs)
-    return [
-        pair if count[pair.case] == 1 else replace(pair, case="_".join((*_folders_of(pair, root), pair.case)))
-        for pair in pairs
-    ]
+    """The pairs, by their folders, too, where some files have equal names, or the folders may well be the patients."""
+    images = Counter(pair.images[0].parent for pair in pairs)
+    alike = len({pair.case for pair in pairs}) < len(pairs)
+    grouped = len(images) >= MANY_FOLDERS and max(images.values()) > 1
+    named = any(pair.images[0].parent.name in pair.case for pair in pairs)
+    if not alike and (not grouped or named):
+        return list(pairs)
+    return [replace(pair, case="_".join((*_folders_of(pair, root), pair.case))) for pair in pairs]
 
 
 def _folders_of(pair: Pair, root: Path) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
+from ...study.channels import CHANNEL
 from ...study.kinds import NIFTI_SUFFIXES, PICTURE_SUFFIXES, stem_of
 from .pair import NOT_READ, Layout, Pair, in_order, same_name, shown, visible
 
@@ -50,12 +51,14 @@ def folders(root: Path) -> Layout:
         else:
             used[partner] += 1
             pairs.append(Pair(partner.removesuffix("_0000"), (images[partner],), mask))
-    problems += [
-        f"{shown(file)}: {'no mask' if not used[stem] else f'{used[stem]} masks, expected one'} "
-        f"in {mask_folder.name}" + (f"; {JOIN}" if used[stem] else "")
-        for stem, file in images.items()
-        if used[stem] != 1
-    ]
+    for stem, file in images.items():
+        channel = CHANNEL.fullmatch(stem)
+        if used[stem] > 1:
+            problems.append(f"{shown(file)}: {used[stem]} masks, expected one in {mask_folder.name}; {JOIN}")
+        elif not used[stem]:
+            further = channel is not None and used[f"{channel[1]}_0000"]
+            advice = "; channels in files of their own need nnU-Net's dataset.json" if further else ""
+            problems.append(f"{shown(file)}: no mask in {mask_folder.name}{advice}")
     name, remarks = f"{image_folder.name} and {mask_folder.name}", _beside(root, (image_folder, mask_folder))
     return Layout(name, in_order(pairs), tuple(problems), remarks=remarks)
 
@@ -97,8 +100,11 @@ def _one_folder(root: Path, names: tuple[str, ...]) -> Path:
         )
     if found:
         return found[0]
-    below = [path.name for path in all_below if any(part.name.lower() in names for part in path.iterdir())]
-    few = f"give one of its folders, {', '.join(below)}; or, " if 0 < len(below) <= MOST_PARTS else ""
+    described = ("dataset.json", *names)
+    below = [path for path in all_below if any(part.name.lower() in described for part in path.iterdir())]
+    sets = len(below) <= MOST_PARTS or (below[0] / "dataset.json").is_file()
+    shown_few = ", ".join([path.name for path in below[:MOST_PARTS]] + ["…"] * (len(below) > MOST_PARTS))
+    few = f"give one of its folders, {shown_few}; or, " if below and sets else ""
     raise FileNotFoundError(
         f"no dataset.json in {str(root)!r}, and no folder {' or '.join(names)}: expected the Medical "
         f"Segmentation Decathlon's layout, nnU-Net's raw layout, or images/ with masks/ or labels/; {few}{TO_LIST}"
