@@ -444,6 +444,13 @@ def test_channels_of_a_list_in_folders_of_their_own(tmp_path: Path) -> None:
     assert (task["channel_files"], task["in_channels"]) == (2, 2)
     assert task["_meta_"]["channels"] == ["T1", "FLAIR"]
     assert task["notes"]["channel_files"].endswith("; 0: T1; 1: FLAIR")
+    (data / "dataset.json").write_text(json.dumps(content | {"modality": ""}))
+    assert planned(data)["notes"]["channel_files"].endswith("; 0: t1/heart_0.nii.gz; 1: flair/heart_0.nii.gz")
+    content["training"][1]["image"].reverse()
+    (data / "dataset.json").write_text(json.dumps(content))
+    assert_refused(
+        data, "heart_1: its channels are listed as flair, t1, those of most cases as t1, flair; list"
+    )
 
 
 @pytest.mark.parametrize("name", ["$__import__('os').abort()", "@seed", "% fat", "T1#2 lesion"])

@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -165,7 +165,7 @@ def settings(
         "channel_files": Choice(
             len(layout.pairs[0].images),
             "files an image, …_0000, …_0001 where several"
-            + "".join(f"; {i}: {name}" for i, name in enumerate(channel_names(layout, facts[0].channels))),
+            + "".join(f"; {i}: {name}" for i, name in enumerate(channels_called(layout, facts[0].channels))),
         ),
         "limits": Choice(
             limits, "how files are read; nifti_volumes: a file of four dimensions holds so many, as channels"
@@ -196,6 +196,12 @@ def channel_names(layout: Layout, channels: int) -> tuple[str, ...]:
     told = tuple(name.strip() for name in layout.channels)
     usable = len(told) == channels > 1 and all(told) and not any(map(is_evaluated, told))
     return told if usable else ()
+
+
+def channels_called(layout: Layout, channels: int) -> Sequence[str]:
+    """What tells an image's channels apart for a reader: their names, else the files of the first case's."""
+    files = [name_of(file) for file in layout.pairs[0].images]
+    return channel_names(layout, channels) or (files if len(files) > 1 else ())
 
 
 def untrained(classes: Classes, facts: list[Facts], training: set[str]) -> str:

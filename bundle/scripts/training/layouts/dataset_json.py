@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def decathlon(root: Path, content: Mapping[str, Any]) -> Layout:
             problems.append(f"{pair.case}: a file of the desktop system; take it out of dataset.json")
         else:
             pairs.append(pair)
+    problems += _swapped(pairs, root)
     name = "Medical Segmentation Decathlon"
     modality = content.get("modality", "")
     single = all(len(pair.images) == 1 for pair in pairs)
@@ -57,6 +59,30 @@ def _repeated(entries: Sequence[tuple[list[str], str]]) -> list[str]:
             if image in shared
         ),
     ]
+
+
+def _swapped(pairs: Sequence[Pair], root: Path) -> list[str]:
+    """A sentence for each case whose channels are listed in another order than most cases', as their names tell."""
+    orders = [_differences([os.path.relpath(file, root) for file in pair.images]) for pair in pairs]
+    usual = Counter(orders).most_common(1)[0][0] if orders else ()
+    return [
+        f"{pair.case}: its channels are listed as {', '.join(order)}, those of most cases as {', '.join(usual)}; list "
+        "them alike"
+        for pair, order in zip(pairs, orders, strict=True)
+        if order != usual and sorted(order) == sorted(usual)
+    ]
+
+
+def _differences(names: Sequence[str]) -> tuple[str, ...]:
+    """What is left of names without what they begin and end with in common."""
+    rest = [name[_alike(names) :] for name in names]
+    ending = _alike([name[::-1] for name in rest])
+    return tuple(name[: len(name) - ending] for name in rest)
+
+
+def _alike(names: Sequence[str]) -> int:
+    """How many characters all names begin with."""
+    return len([*takewhile(lambda letters: len({*letters}) == 1, zip(*names, strict=False))])
 
 
 def _other_count(content: Mapping[str, Any], count: int) -> tuple[str, ...]:
