@@ -852,7 +852,9 @@ def test_masks_are_found_as_well_known_sets_name_them(image: str, mask: str, tmp
 def test_a_mask_of_the_field_of_view_is_no_label(tmp_path: Path) -> None:
     data = layouts.pictures(tmp_path / "data", names=("images", "manual1"))
     layouts.pictures(tmp_path / "data", names=("images", "mask"), suffix="_mask")
-    assert_refused(data, "found manual1 and mask, expected one folder", "as mask does where it is the field")
+    assert_refused(
+        data, "found manual1 and mask, expected one folder", "move the others elsewhere (mask may be"
+    )
     shutil.move(data / "mask", data / "fov")
     assert planned(data)["notes"]["data"].endswith("layout images and manual1; not read: fov")
 

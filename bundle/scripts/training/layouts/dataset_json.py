@@ -174,10 +174,15 @@ def _names(content: Mapping[str, Any], root: Path, by_value: bool) -> dict[int, 
     names: dict[int, str] = {}
     for key, other in labels.items():
         name, value = (str(other), key) if by_value else (key, other)
-        if name.lower() == "ignore" or isinstance(value, list):
+        if name.lower() == "ignore":
             raise ValueError(
-                f"{file}: label {name!r} is {value!r}; regions and an ignored label are not "
-                "supported, give each label one value"
+                f"{file}: label {name!r} is {value!r}; an ignored label is not supported: save another label's value "
+                "in its place, and take it out"
+            )
+        if isinstance(value, list):
+            raise ValueError(
+                f"{file}: label {name!r} is {value!r}; regions are not supported: give each value of the masks a "
+                "label of its own"
             )
         if not re.fullmatch(r"\d+", str(value)):
             raise ValueError(

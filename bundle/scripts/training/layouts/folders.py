@@ -1,5 +1,6 @@
 """The layout of images in one folder beside masks in another, of equal names."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Collection
@@ -75,7 +76,10 @@ def _beside(root: Path, read: Collection[Path]) -> tuple[str, ...]:
     others = [
         folder.name
         for folder in visible(root)
-        if folder.is_dir() and folder not in read and any(map(_is_known, folder.iterdir()))
+        if folder.is_dir()
+        and os.access(folder, os.R_OK)
+        and folder not in read
+        and any(map(_is_known, folder.iterdir()))
     ]
     return (f"not read: {', '.join(others)}",) if others else ()
 
@@ -94,9 +98,10 @@ def _one_folder(root: Path, names: tuple[str, ...]) -> Path:
     all_below = sorted(path for path in root.iterdir() if path.is_dir())
     found = [path for path in all_below if path.name.lower() in names]
     if len(found) > 1:
+        view = " (mask may be the field of view)" if names is MASK_FOLDERS else ""
         raise ValueError(
             f"{root}: found {' and '.join(path.name for path in found)}, expected one folder of {', '.join(names)}; move "
-            "elsewhere what holds no labels, as mask does where it is the field of view"
+            f"the others elsewhere{view}"
         )
     if found:
         return found[0]
