@@ -245,6 +245,30 @@ def test_an_earlier_evaluation_makes_way(tmp_path: Path) -> None:
     assert (out / "summary.json").read_text() == '{"mean": {}}'
 
 
+@pytest.mark.parametrize("fate", ["killed", "moved"])
+def test_predictions_of_an_evaluation_that_was_killed_or_moved_make_way(
+    fate: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = dataset(tmp_path / "data", CASES, AFFINE), tmp_path / "out"
+    if fate == "moved":
+        evaluate(data, tmp_path / "before")
+        (tmp_path / "before").rename(out)
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr("scripts.evaluation.summary.write_summary", killed)
+            with pytest.raises(KeyboardInterrupt):
+                evaluate(data, out)
+    assert len(list((out / "predictions").iterdir())) == len(CASES)
+    (mine := out / "predictions" / "mine.nii.gz").write_text("of the user")
+    evaluate(data, out, subset="test", test_cases="exact")
+    (case,) = summary(out)["metric_per_case"]
+    assert {*(out / "predictions").iterdir()} == {Path(case["prediction_file"]), mine}
+
+
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_two_evaluations_do_not_write_into_one_folder(tmp_path: Path) -> None:
     data, out = dataset(tmp_path / "data", CASES, AFFINE), tmp_path / "out"
     out.mkdir()
