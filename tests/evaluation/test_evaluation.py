@@ -245,6 +245,30 @@ def test_an_earlier_evaluation_makes_way(tmp_path: Path) -> None:
     assert (out / "summary.json").read_text() == '{"mean": {}}'
 
 
+@pytest.mark.parametrize("fate", ["killed", "moved"])
+def test_predictions_of_an_evaluation_that_was_killed_or_moved_make_way(
+    fate: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = dataset(tmp_path / "data", CASES, AFFINE), tmp_path / "out"
+    if fate == "moved":
+        evaluate(data, tmp_path / "before")
+        (tmp_path / "before").rename(out)
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr("scripts.evaluation.summary.write_summary", killed)
+            with pytest.raises(KeyboardInterrupt):
+                evaluate(data, out)
+    assert len(list((out / "predictions").iterdir())) == len(CASES)
+    (mine := out / "predictions" / "mine.nii.gz").write_text("of the user")
+    evaluate(data, out, subset="test", test_cases="exact")
+    (case,) = summary(out)["metric_per_case"]
+    assert {*(out / "predictions").iterdir()} == {Path(case["prediction_file"]), mine}
+
+
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_two_evaluations_do_not_write_into_one_folder(tmp_path: Path) -> None:
     data, out = dataset(tmp_path / "data", CASES, AFFINE), tmp_path / "out"
     out.mkdir()
@@ -284,6 +308,38 @@ def test_references_of_one_name_keep_their_predictions_apart(tmp_path: Path) -> 
     assert len(list((tmp_path / "out" / "predictions").glob("*/seg.nii.gz"))) == 3
     with (tmp_path / "out" / "mean_dice_raw.csv").open(newline="") as file:
         assert {row["filename"] for row in csv.DictReader(file)} == {"0_image", "1_image", "2_image"}
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_truth_among_the_predictions_is_neither_removed_nor_overwritten(linked: bool, tmp_path: Path) -> None:
+    data, out = dataset(tmp_path / "data", CASES, AFFINE), tmp_path / "out"
+    evaluate(data, out)
+    corrected = out / "predictions"  # by hand, and taken for the truth
+    if linked:
+        shutil.rmtree(data / "labelsTr")
+        (data / "labelsTr").symlink_to(corrected)
+    else:
+        description = (data / "dataset.json").read_text()
+        (data / "dataset.json").write_text(description.replace("labelsTr", "../out/predictions"))
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    with pytest.raises(
+        SystemExit, match="predictions, where it would be overwritten: name another output folder"
+    ):
+        evaluate(data, out)
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+    evaluate(data, tmp_path / "another")
+    assert summary(tmp_path / "another")["foreground_mean"]["Dice"] == 1
+
+
+def test_pixels_and_mm_are_not_averaged(tmp_path: Path) -> None:
+    save(BOX.astype(np.int16), tmp_path / "data" / "images" / "volume.nii.gz", AFFINE)
+    save(BOX, tmp_path / "data" / "masks" / "volume.nii.gz", AFFINE)
+    for folder in ("images", "masks"):
+        Image.fromarray(BOX[:, :, 4]).save(tmp_path / "data" / folder / "picture.png")
+    with pytest.raises(
+        SystemExit, match=r"picture.png is a picture, measured in pixels, and .*volume.nii.gz a volume"
+    ):
+        evaluate(tmp_path / "data", tmp_path / "out")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a file in the folder's place is another error there")

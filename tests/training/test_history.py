@@ -4,6 +4,7 @@ import csv
 import math
 from pathlib import Path
 
+import monai.bundle
 import pytest
 import torch
 from ignite.engine import Engine, Events
@@ -12,6 +13,9 @@ from mcanet.scripts.training.report import write_report
 from monai.engines import SupervisedTrainer
 from monai.handlers import from_engine
 from PIL import Image
+
+from ..conftest import BUNDLE
+from ..end_to_end import hippocampi
 
 EPOCHS, STEPS = 4, 3
 
@@ -110,3 +114,26 @@ def test_of_a_step_only_its_loss_is_kept_as_handlers_of_monai_read_it() -> None:
     assert loss.ndim == 0
     assert not loss.requires_grad
     assert list(trainer.state.output[0]) == ["loss"]
+
+
+def test_the_last_epoch_is_validated_whatever_the_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(BUNDLE))
+    workflow = monai.bundle.create_workflow(
+        config_file=str(BUNDLE / "configs" / "train.json"),
+        workflow_type="train",
+        dataset_dir=str(hippocampi.decathlon(tmp_path / "data", 3)),
+        output_dir=str(tmp_path / "out"),
+        ckpt_dir=str(tmp_path / "out"),
+        max_epochs=3,
+        val_interval=2,
+        num_workers=0,
+        num_samples=2,
+        planes=[2],
+        spacing=3,
+        roi_size=[32, 32],
+    )
+    workflow.run()
+    workflow.finalize()
+    assert [bool(row["val_mean_dice"]) for row in rows_of(tmp_path / "out")] == [False, True, True]

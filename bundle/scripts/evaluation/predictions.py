@@ -26,23 +26,35 @@ def place_cases(data: Sequence[Mapping[Hashable, Any]], output_dir: str | Path) 
         output_dir: of the evaluation.
 
     Raises:
-        SystemExit: there are fewer cases than processes, or two references differ only in their suffix.
+        SystemExit: there are fewer cases than processes, two references differ only in their suffix, some are pictures
+            and others volumes, or one lies where the predictions go.
     """
     if len(data) < idist.get_world_size():
         raise ValueError(
             f"{len(data)} cases cannot be shared by {idist.get_world_size()} processes; start at most {len(data)}"
         )
     root = os.path.commonpath([Path(item["label"]).parent for item in data])
-    placed, taken = [], dict[Path, str]()
+    predictions = Path(output_dir).resolve() / "predictions"
+    placed, taken, kinds = [], dict[Path, str](), dict[bool, Path]()
     for item in data:
         reference = Path(item["label"])
         picture = reference.name.lower().endswith(PICTURE_SUFFIXES)
+        kinds.setdefault(picture, reference)
+        if reference.resolve().is_relative_to(predictions):  # such as predictions that were corrected by hand
+            raise ValueError(
+                f"{reference} lies in {predictions}, where it would be overwritten: name another output folder"
+            )
         name = stem_of(reference) + (".png" if picture else ".nii.gz")
-        prediction = Path(output_dir).resolve() / "predictions" / reference.parent.relative_to(root) / name
+        prediction = predictions / reference.parent.relative_to(root) / name
         if prediction in taken:
             raise ValueError(f"{taken[prediction]} and {reference} differ only in their suffix; rename one")
         taken[prediction] = str(reference)
         placed.append({**item, "reference_file": str(reference), "prediction_file": str(prediction)})
+    if len(kinds) > 1:
+        raise ValueError(
+            f"{kinds[True]} is a picture, measured in pixels, and {kinds[False]} a volume, measured in mm: give pictures "
+            "and volumes in folders of their own"
+        )
     return placed
 
 

@@ -1,6 +1,7 @@
 """The account of an evaluation: ``summary.json`` in nnU-Net's shape, with distances and intervals beside."""
 
 import json
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from .metrics import FIGURES
 
 FILE = "summary.json"
 PICTURES = ("worst.png", "cases.png")  # of the gallery
+BEGUN = ".predictions.json"  # what an evaluation writes below predictions/, also one that was killed
 COUNTS = ("TP", "FP", "TN", "FN")
 STATED = ("labels", "surface_dice_tolerance", "unit")  # in what several evaluations must be alike
 RESAMPLES = 2000
@@ -33,10 +35,18 @@ class WriteSummary:
         output_dir: made if it does not exist.
         labels: the table of the task's labels.
         tolerance: of surface Dice, to be stated.
+        data: the cases, see :func:`place_cases`.
     """
 
-    def __init__(self, output_dir: str | Path, labels: Sequence[Label], tolerance: float) -> None:
+    def __init__(
+        self,
+        output_dir: str | Path,
+        labels: Sequence[Label],
+        tolerance: float,
+        data: Sequence[Mapping[Any, Any]] = (),
+    ) -> None:
         self.output_dir = Path(output_dir)
+        self.predictions = [item["prediction_file"] for item in data]
         self.stated: dict[str, Any] = {
             "labels": {str(label.value): label.name for label in labels},
             "surface_dice_tolerance": tolerance,
@@ -66,6 +76,7 @@ class WriteSummary:
     def _forget_earlier(self) -> None:
         if idist.get_rank() == 0:
             forget_earlier(self.output_dir)
+            _note(self.predictions, self.output_dir)
         idist.barrier()
 
     def _note_files(self, engine: Any) -> None:
@@ -80,26 +91,35 @@ class WriteSummary:
             write_summary(summarise(cases, self.stated), self.output_dir)
 
 
+def _note(predictions: Sequence[str], output_dir: Path) -> None:
+    """Write which predictions are to come: killed, or moved to another folder, they would not be known for ours."""
+    names = [os.path.relpath(prediction, output_dir.resolve()) for prediction in predictions]
+    with replacing(output_dir / BEGUN) as temporary:
+        temporary.write_text(json.dumps(names, indent=1) + "\n", encoding="utf-8")
+
+
 def forget_earlier(output_dir: Path) -> None:
-    """An earlier evaluation's account makes way, and the predictions that it names, so that none is mixed.
+    """An earlier evaluation's account makes way, and the predictions that it named, so that none is mixed.
 
     Args:
-        output_dir: of that evaluation; without one, nothing goes.
+        output_dir: of that evaluation, whether it came to its end or not; without one, nothing goes.
 
     Raises:
         ValueError: its ``summary.json`` is another program's.
     """
-    file, predictions = output_dir / FILE, output_dir.resolve() / "predictions"
-    if not file.is_file():
+    file, begun, predictions = output_dir / FILE, output_dir / BEGUN, output_dir.resolve() / "predictions"
+    if not (file.is_file() or begun.is_file()):
         return
-    named = [Path(case["prediction_file"]).resolve() for case in read_summary(file)["metric_per_case"]]
+    cases = read_summary(file)["metric_per_case"] if file.is_file() else []
+    names = json.loads(begun.read_text(encoding="utf-8")) if begun.is_file() else []
+    named = [*(Path(case["prediction_file"]) for case in cases), *(output_dir / name for name in names)]
     tables = [f"{metric}_{kind}.csv" for metric in FIGURES for kind in ("raw", "summary")]
-    for name in ("metrics.csv", *tables, *PICTURES):
+    for name in ("metrics.csv", *tables, *PICTURES, FILE):
         (output_dir / name).unlink(missing_ok=True)
-    file.unlink()
-    for prediction in named:
+    for prediction in map(Path.resolve, named):
         if prediction.is_relative_to(predictions):
             prediction.unlink(missing_ok=True)
+    begun.unlink(missing_ok=True)
 
 
 def _cases(
