@@ -24,6 +24,7 @@ from workflows import CONFIGS, Bundle
 
 BATCH = 4
 SHIPPED, SCRATCH = "as shipped", "as shipped, from scratch"
+DISTILLED = "distilled, from scratch"
 RECIPE = json.loads((CONFIGS / "train.json").read_text())
 MODELS = CONFIGS.parent / "models"
 TRANSFORMS: list[dict[str, Any]] = RECIPE["train"]["random_transforms"]
@@ -101,6 +102,7 @@ DEEP_LOSS = {"loss": {"_target_": "ablation_parts.DeepLoss", "loss": RECIPE["los
 SOFT_LOSS = {
     "loss": {"_target_": "ablation_parts.SoftBorders", "loss": RECIPE["loss"] | {"to_onehot_y": False}}
 }
+TAUGHT_LOSS = {"loss": {"_target_": "ablation_parts.TaughtLoss", "loss": RECIPE["loss"]}}
 SCRATCH_START = {"init_path": None, "learning_rate": 0.002}
 # the first half of a training twice as long, whose schedule it has
 HALF_WAY = {"steps": "$2 * @train#trainer#max_epochs * len(@train#dataloader)"}
@@ -131,6 +133,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "decoder at half the resolution, from scratch": network("HalfResolution") | SCRATCH_START,
     "variant small, from scratch": {"variant": "small"} | SCRATCH_START,
     "variant base, from scratch": {"variant": "base"} | SCRATCH_START,
+    # its teachers by --settings '{"network_def#teachers": ["FILE", …]}', weights of the small variant
+    DISTILLED: network("Distilled") | TAUGHT_LOSS | SCRATCH_START,
     "cross-axis attention alone, one scale": network("OneScale") | SCRATCH_START,
     "multi-scale strips alone, no attention": network("NoCrossAxis") | SCRATCH_START,
 }  # fmt: skip
@@ -144,7 +148,9 @@ def main() -> None:
     parser.add_argument("--cases", type=int, help="to train on, of the training part")
     parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
-    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument(
+        "--rows", nargs="+", default=[row for row in ROWS if row != DISTILLED], choices=list(ROWS)
+    )
     parser.add_argument("--settings", type=json.loads, default={}, help="of the task, as JSON, for all rows")
     arguments = parser.parse_args()
     setting = SETTINGS[arguments.task]

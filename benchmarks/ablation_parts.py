@@ -138,6 +138,48 @@ class MeanError(nn.Module):
         return missed.abs().mean()
 
 
+class Distilled(MCANet):
+    """MCANet that is taught by larger ones: in training their mean answer follows as further channels.
+
+    Args:
+        teachers: files of weights of the small variant (else as this network), for :class:`TaughtLoss`.
+
+    Shape: (B, C, H, W) to (B, 2 · out_channels, H, W) in training, logits and probabilities; else (B, out_channels, H, W).
+    """
+
+    def __init__(self, teachers: list[str], **settings: Any) -> None:
+        super().__init__(**settings)
+        self.teachers = []  # a list, so that they are no part of this network's weights
+        for path in teachers:
+            teacher = MCANet(**settings | {"variant": "small"})
+            teacher.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+            self.teachers.append(teacher.eval())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits = super().forward(x)
+        if not self.training:
+            return logits
+        with torch.no_grad():
+            answers = torch.stack([teacher.to(x.device)(x).softmax(1) for teacher in self.teachers])
+        return torch.cat([logits, answers.mean(0)], dim=1)
+
+
+class TaughtLoss(nn.Module):
+    """The mean of a loss against the labels and of the cross-entropy against what a :class:`Distilled`'s teachers say.
+
+    Args:
+        loss: of logits and labels.
+    """
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, answers: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        logits, taught = answers.chunk(2, dim=1)
+        return (self.loss(logits, label) + F.cross_entropy(logits, taught)) / 2
+
+
 class SoftBorders(nn.Module):
     """A loss against labels that are blurred, and so uncertain at their borders alone.
 
