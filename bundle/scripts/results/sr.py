@@ -137,7 +137,8 @@ def _group(
         name=ALGORITHM, version=version, parameters=[f"model_sha256={model_sha256 or 'unknown'}"]
     )
     measured = [_measurement(("118565006", "SCT", "Volume"), row["volume_ml"], _MILLILITRE)]
-    if source.get("Modality") in _INTENSITIES and row["mean"] is not None and _has_unit(source):
+    known = sources.hounsfield if source.get("Modality") == "CT" else source.get("Modality") in _INTENSITIES
+    if known and row["mean"] is not None:
         name, unit = _INTENSITIES[source.Modality]
         measured += [_measurement(name, row[key], unit, how) for key, how in _STATISTICS.items()]
     site = hd.sr.FindingSite(
@@ -158,19 +159,6 @@ def _group(
         algorithm_id=algorithm,
         measurements=measured,
     )
-
-
-def _has_unit(source: Any) -> bool:
-    """Whether a CT's values are Hounsfield units, as far as its header says; other modalities have no such unit."""
-    if source.Modality != "CT":
-        return True
-    groups = [
-        *source.get("SharedFunctionalGroupsSequence", ()),
-        *source.get("PerFrameFunctionalGroupsSequence", ())[:1],
-    ]
-    told = [item for group in groups for item in group.get("PixelValueTransformationSequence", ())]
-    scale = told[0] if told else source
-    return "RescaleSlope" in scale and str(scale.get("RescaleType") or "HU").upper() == "HU"
 
 
 def _measurement(

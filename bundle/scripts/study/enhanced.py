@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from .case import RefusedError
-from .header import Header
+from .header import Header, shorten
 
 _GROUPS = {
     "ImagePositionPatient": "PlanePositionSequence",
@@ -16,7 +16,7 @@ _GROUPS = {
     "RescaleType": "PixelValueTransformationSequence",
 }
 MOST_FRAMES = 2**14
-FRAME_TYPES = (
+_FRAME_TYPES = (
     "MRImageFrameTypeSequence",
     "CTImageFrameTypeSequence",
     "PETFrameTypeSequence",
@@ -57,6 +57,14 @@ class FrameHeader:
     def localizer(self) -> bool:
         """Whether the frame serves to plan others."""
         return "LOCALIZER" in self.image_type
+
+    @property
+    def doubts_of_hounsfield(self) -> list[str]:
+        """What of a CT's header lets its values be no Hounsfield units, in words."""
+        doubts = ["without RescaleSlope"] if self.slope is None else []
+        if self.rescale_type.upper() not in ("", "HU"):
+            doubts.append(f"whose RescaleType is {shorten(self.rescale_type)}")
+        return doubts
 
 
 def frame_headers(header: Header, frames: int) -> tuple[FrameHeader, ...]:
@@ -118,7 +126,7 @@ def _frame(index: int, holders: list[Header], root: Header) -> FrameHeader:
 
 def _image_type(holders: list[Header], root: Header) -> tuple[str, ...]:
     for holder in holders:
-        for keyword in FRAME_TYPES:
+        for keyword in _FRAME_TYPES:
             group = holder.group(keyword)
             if group is not None and "FrameType" in group:
                 return tuple(text.upper() for text in group.texts("FrameType"))

@@ -445,12 +445,9 @@ def _soft_integer(entry: Entry, keyword: str) -> int | None:
 
 def _pixel_warnings(entries: Sequence[Entry]) -> list[str]:
     first = entries[0]
-    warnings = []
-    if first.source.modality == "CT" and first.frame.slope is None and first.pixels.samples == 1:
-        warnings.append("CT without RescaleSlope: the values may not be Hounsfield units")
-    if first.source.modality == "CT" and first.frame.rescale_type.upper() not in ("", "HU"):
-        kind = shorten(first.frame.rescale_type)
-        warnings.append(f"CT whose RescaleType is {kind}: the values may not be Hounsfield units")
+    grey_ct = first.source.modality == "CT" and first.pixels.samples == 1
+    doubts = first.frame.doubts_of_hounsfield if grey_ct else []
+    warnings = [f"CT {doubt}: the values may not be Hounsfield units" for doubt in doubts]
     if any(
         entry.pixels.syntax in LOSSY or entry.source.header.text("LossyImageCompression") == "01"
         for entry in entries
