@@ -114,12 +114,9 @@ class Worker:
             raise _UndecodedError(f"{reply['bytes']} bytes, expected {expected}")
         widen = widen and reply["dtype"] == "|u1"
         held = np.empty((1 + widen, *reply["shape"]), np.dtype(reply["dtype"]))
-        view, done = memoryview(held[-1].reshape(-1).view(np.uint8)), 0  # type: ignore[arg-type]
-        while done < len(view):
-            got = process.stdout.readinto(view[done:])  # type: ignore[attr-defined]
-            if not got:
-                raise EOFError
-            done += got
+        into = held[-1].reshape(-1).view(np.uint8)
+        if process.stdout.readinto(into) < into.size:  # type: ignore[attr-defined]
+            raise EOFError
         return _widened(held) if widen else held[0], reply["colour"]
 
     def _running(self) -> "subprocess.Popen[bytes]":
