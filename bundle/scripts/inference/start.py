@@ -1,7 +1,6 @@
 """What a run opens before its first case; what cannot be opened ends the process with one sentence."""
 
 import copy
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import torch.nn as nn
 
 from ..cores import started_together
+from ..hashing import digest, file_digest, together
 from ..networks import Ensemble, load_weights
 from ..networks.weights_file import paths_of
 from ..plain_exit import plain_exit
@@ -88,7 +88,7 @@ def provenance(
     return {
         "model_sha256": _weights_sha256(ckpt_path),
         "device": str(device),
-        "settings_sha256": hashlib.sha256(repr(settings).encode()).hexdigest(),
+        "settings_sha256": digest(repr(settings), 64),
     }
 
 
@@ -116,7 +116,7 @@ def open_manifest(
                 "for the results"
             )
         common = (str(dataset_dir), *(provenance.get(name) for name in ("model_sha256", "settings_sha256")))
-        run = hashlib.sha256(repr((common, reading)).encode()).hexdigest()[:16] if started_together() else ""
+        run = digest(repr((common, reading)), 16) if started_together() else ""
         return Manifest(str(output_dir), provenance, run)
 
 
@@ -138,5 +138,4 @@ def _weights_sha256(ckpt_path: str | Path | Sequence[str | Path]) -> str:
     paths = paths_of(ckpt_path)
     if not all(Path(path).is_file() for path in paths):
         return ""
-    digests = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths]
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return together([file_digest(path) for path in paths])

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .. import __version__
+from ..hashing import digest
 from ..replacing import replacing
-from ..study.privacy import digest
 from .labels import Label
 from .manifest import Row, read_manifest
 from .staging import TABLES, explained

@@ -1,12 +1,11 @@
 """What comes in: finds cases and reads them strictly."""
 
 from .address import is_address
-from .case import Case, RefusedError
+from .case import Case, RefusedError, sha256_of
 from .check import Row, check, check_found, print_check
 from .dicomweb import Archive, RemoteSeries
 from .find import Found, find_cases
 from .fitness import judge
-from .hashing import sha256_of
 from .info import Info
 from .limits import Limits, limits_of
 from .read import read_case

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..verify import file_digest
+from ..hashing import digest, file_digest
 from .case import Case, RefusedError
 from .info import Info
 from .kinds import DICOM_SUFFIXES, is_suffixless
 from .limits import Limits
-from .privacy import Masker, digest
+from .privacy import Masker
 from .selection import Selection
 from .series import GEOMETRIC, make_plan
 from .sop import left_out

@@ -2,7 +2,7 @@
 
 from ..cores import loader_processes
 from ..described import described
-from ..study.privacy import digest
+from ..hashing import digest
 from .autocast import AutocastInferer
 from .checkpoints import Checkpoints, SaveBest, SaveLast, save_unvalidated
 from .datalist import contents, labelled_datalist, signature

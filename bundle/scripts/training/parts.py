@@ -1,12 +1,12 @@
 """Which cases trained and chose a network's weights, kept in a file beside them."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..hashing import digest
 from ..networks.weights_file import beside, paths_of
 from ..plain_exit import plain_exit
 from ..replacing import replacing
@@ -72,7 +72,7 @@ def write_hashed_parts(ckpt_path: str | Path, ckpt_dir: Path) -> None:
 
 def _hash(case: str) -> str:
     """What stands for a case's name; of a hash, itself."""
-    return case if case.startswith(HASHED) else HASHED + hashlib.sha256(case.encode()).hexdigest()[:16]
+    return case if case.startswith(HASHED) else HASHED + digest(case, 16)
 
 
 def read_parts(
