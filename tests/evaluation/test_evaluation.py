@@ -14,8 +14,8 @@ import pytest
 import torch
 from mcanet.scripts.cli import main
 from mcanet.scripts.evaluation.summary import interval
+from mcanet.scripts.lock import FolderLock
 from mcanet.scripts.networks import MCANet
-from mcanet.scripts.results.lock import FolderLock
 from PIL import Image
 
 from ..conftest import BUNDLE

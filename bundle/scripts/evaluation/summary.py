@@ -13,10 +13,10 @@ from ignite.engine import Engine, Events
 from monai.utils import string_list_all_gather
 from scipy.stats import bootstrap
 
+from ..lock import keep, let_go
 from ..plain_exit import plain_exit
 from ..replacing import replacing
 from ..results import Label
-from ..results.lock import keep, let_go
 from .metrics import FIGURES
 
 FILE = "summary.json"

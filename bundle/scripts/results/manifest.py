@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from .. import __version__
+from ..lock import FolderLock, LockedError
 from ..replacing import replacing
-from .lock import FolderLock, LockedError
 from .measurements import COLUMNS as MEASURED
 from .ranks import Ranks
 from .staging import PARTIAL, explained, holds_results, recover, refuse_foreign_report

@@ -149,7 +149,7 @@ class ResultsWriter:
         """What writes each file of a case, by its name; none needs another."""
         from .agreement import write_uncertainty
         from .preview import preview
-        from .slices import slice_sheet
+        from .sheet import slice_sheet
 
         picture, form = mask.ndim == 2, form_of(image)
         affine = None if picture else affine_of(image)

@@ -14,11 +14,11 @@ import torch.distributed as dist
 from ignite.engine import Engine, Events
 
 from ..hashing import file_digest
+from ..lock import keep, let_go
 from ..networks import hand_on_license
 from ..networks.weights_file import load_whole
 from ..plain_exit import plain_exit
 from ..replacing import replacing
-from ..results.lock import keep, let_go
 from .parts import Parts, read_parts, write_parts
 
 logger = logging.getLogger(__name__)
