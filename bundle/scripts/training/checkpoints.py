@@ -117,12 +117,12 @@ class Checkpoints:
         _agree(content and content["progress"])
         if content is None:
             return
-        ended, another = content["ended"], self._changed(content["settings"])
+        another = self._changed(content["settings"])
         others = 0 if another else self._replaced(content["cases"])
         mended = (
             f"{others} of {len(self.cases)} cases are not those that it was trained with" if others else ""
         )
-        if ended and (another or mended):
+        if content["ended"] and (another or mended):
             logger.warning(
                 "another training has ended in %s (%s): its weights are replaced",
                 self.folder,
@@ -134,16 +134,7 @@ class Checkpoints:
                 f"cannot go on: the interrupted training in {self.folder} was another one ({another or mended}): "
                 "run it as it was, name another folder, or start anew with --resume false"
             )
-        for name, part in self.parts.items():
-            part.load_state_dict(content[name])
-            # stopped early, it may have been killed before its end
-            ended |= getattr(part, "counter", 0) >= getattr(part, "patience", math.inf)
-        best = content["best"] if self._has_best(content, ended) else {}
-        for state, values in ((engine.state, content["progress"]), (self.evaluator.state, best)):
-            for name, value in values.items():
-                setattr(state, name, value)
-        self.goes_on = True
-        if ended:
+        if self._restore(engine, content):
             engine.terminate()
             logger.warning(
                 "nothing to do: ended after epoch %d in %s; --resume false trains anew",
@@ -154,6 +145,20 @@ class Checkpoints:
             logger.warning("goes on after epoch %d, from %s", engine.state.epoch, self.folder)
             if mended:
                 logger.warning("%s: taken for mended ones", mended)
+
+    def _restore(self, engine: Engine, content: Mapping[str, Any]) -> bool:
+        """Put everything where a checkpoint has it, and say whether the training had ended there."""
+        ended = content["ended"]
+        for name, part in self.parts.items():
+            part.load_state_dict(content[name])
+            # stopped early, it may have been killed before its end
+            ended |= getattr(part, "counter", 0) >= getattr(part, "patience", math.inf)
+        best = content["best"] if self._has_best(content, ended) else {}
+        for state, values in ((engine.state, content["progress"]), (self.evaluator.state, best)):
+            for name, value in values.items():
+                setattr(state, name, value)
+        self.goes_on = True
+        return bool(ended)
 
     def _best_sha256(self) -> str:
         """Of the best weights; empty where there are none, or nobody looks."""
