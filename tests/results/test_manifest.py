@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcanet.scripts.results import Manifest, ResultsWriter, read_manifest, read_measurements
-from mcanet.scripts.results.manifest import COLUMNS, _unguarded, guarded
+from mcanet.scripts.results.manifest import COLUMNS
+from mcanet.scripts.results.tables import _unguarded, guarded
 from mcanet.scripts.study import Case
 from monai.data import MetaTensor
 

@@ -13,8 +13,9 @@ from .. import __version__
 from ..hashing import digest
 from ..replacing import replacing
 from .labels import Label
-from .manifest import Row, read_manifest
+from .manifest import read_manifest
 from .staging import TABLES, explained
+from .tables import Row
 
 BIDS_VERSION = "1.10.0"
 # subject, entities, suffix

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..replacing import replacing
-from .manifest import STATUSES, Row, read_manifest, read_measurements
+from .manifest import STATUSES, read_manifest, read_measurements
 from .staging import case_folder, explained
+from .tables import Row
 
 SHEET = ".slices.json"
 _TEMPLATE = Path(__file__).with_name("report.html")
