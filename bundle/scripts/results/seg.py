@@ -49,8 +49,8 @@ def write_seg(
 
     Raises:
         FileNotFoundError: a source file vanished.
-        ValueError: the mask holds a value outside the table, or does not lie on the source series.
-        RuntimeError: highdicom is not installed, or refuses the headers of the series.
+        ValueError: the mask holds a value outside the table, or does not lie on the source series; highdicom is
+            not installed, or refuses the headers of the series.
     """
     mask = as_labels(labels, 3)
     grid = affine_of(labels) if affine is None else affine

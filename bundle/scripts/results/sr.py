@@ -69,7 +69,7 @@ def write_sr(
 
     Raises:
         FileNotFoundError: a source file vanished.
-        RuntimeError: highdicom is not installed, or refuses the headers of the series.
+        ValueError: highdicom is not installed, or refuses the headers of the series.
     """
     hd = import_highdicom()
     with replacing(path) as temporary, discreet("a DICOM SR"):

@@ -75,13 +75,11 @@ def frame_headers(header: Header, frames: int) -> tuple[FrameHeader, ...]:
     """
     per_frame = header.items("PerFrameFunctionalGroupsSequence")
     shared = header.group("SharedFunctionalGroupsSequence")
-    if not per_frame and shared is None:
-        if frames > MOST_FRAMES:
-            raise header.refusal("NumberOfFrames", f"is {frames}, more than {MOST_FRAMES}; split the file")
-        frame = _frame(0, [header], header)
-        return tuple(replace(frame, index=index) for index in range(frames))
     if frames > MOST_FRAMES:
         raise header.refusal("NumberOfFrames", f"is {frames}, more than {MOST_FRAMES}; split the file")
+    if not per_frame and shared is None:
+        frame = _frame(0, [header], header)
+        return tuple(replace(frame, index=index) for index in range(frames))
     if per_frame and len(per_frame) != frames:
         raise RefusedError(
             f"{header.name}: PerFrameFunctionalGroupsSequence has {len(per_frame)} items, but "

@@ -150,7 +150,7 @@ class SeriesSearch:
         for source in sources:
             problem = self._reworded(source.problem, source.file)
             source = replace(source, name=self.show(source.file), problem=problem)
-            source.header.rename(source.name)
+            source.header.name = source.name
             reason = left_out(source)
             if reason:
                 self.notices.append(f"{source.name}: left out, {reason}")
