@@ -32,9 +32,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
         argv: arguments without the program's name; None takes those of the process.
     """
-    arguments, arguments.overrides = parser().parse_known_args(argv)
-    if arguments.overrides and arguments.do is not run:
-        raise SystemExit(f"mcanet {arguments.command} takes no {arguments.overrides[0]!r}{arguments.instead}")
+    arguments, overrides = parser().parse_known_args(argv)
+    if overrides and arguments.do is not run:
+        raise SystemExit(f"mcanet {arguments.command} takes no {overrides[0]!r}{arguments.instead}")
+    arguments.overrides = overrides
     arguments.do(arguments)
 
 
