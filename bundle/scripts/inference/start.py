@@ -12,8 +12,10 @@ from ..hashing import digest, file_digest, together
 from ..networks import Ensemble, load_weights
 from ..networks.weights_file import paths_of
 from ..plain_exit import plain_exit
-from ..results import Label, Manifest, label_table
+from ..results import Manifest, class_labels
 from ..study import Archive, Found, find_cases, is_address, limits_of
+
+open_labels = plain_exit("cannot use the labels")(class_labels)
 
 
 def open_input(
@@ -40,22 +42,6 @@ def open_input(
             split_pages=split_pages,
             channel_files=channel_files,
         )
-
-
-@plain_exit("cannot use the labels")
-def open_labels(labels: Sequence[Mapping[str, Any]], out_channels: int) -> tuple[Label, ...]:
-    """The label table, one label for each class above the background; of a network of one channel, its one label.
-
-    Raises:
-        SystemExit: it is malformed, or its values are not those of the network's classes.
-    """
-    table = label_table(labels)
-    if [label.value for label in table] != list(range(1, max(out_channels, 2))):
-        raise ValueError(
-            f"out_channels is {out_channels}, but the labels have the values {[label.value for label in table]}; "
-            "name each class from 1 once in the task's labels"
-        )
-    return table
 
 
 def may_store(store: bool, dataset_dir: str | Path, seg: str, deidentify: bool) -> bool:
