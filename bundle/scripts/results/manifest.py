@@ -131,11 +131,6 @@ class Manifest:
         """One row a case, by case id, with the keys of ``COLUMNS``; a copy."""
         return [dict(row) for _, row in sorted(self._rows.items())]
 
-    def is_done(self, case_id: str, input_sha256: str) -> bool:
-        """Whether the case was done with this input and these weights and all its files are still there."""
-        row = self.whole(case_id, "input_sha256", input_sha256)
-        return row is not None and row["status"] == "done"
-
     def whole(self, case_id: str, key: str, sha256: str) -> Row | None:
         """The case's row, if all its files are there, made with these weights and settings.
 

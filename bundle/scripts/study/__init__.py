@@ -2,7 +2,7 @@
 
 from .address import is_address
 from .case import Case, RefusedError, sha256_of
-from .check import Row, check, check_found, print_check
+from .check import Row, check_found, print_check
 from .dicomweb import Archive, RemoteSeries
 from .find import Found, find_cases
 from .fitness import judge
@@ -22,7 +22,6 @@ __all__ = [
     "RefusedError",
     "RemoteSeries",
     "Row",
-    "check",
     "check_found",
     "find_cases",
     "is_address",

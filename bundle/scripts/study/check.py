@@ -42,32 +42,6 @@ class Row:
     spacing: tuple[float, ...] = ()
 
 
-def check(
-    root: str | Path,
-    *,
-    series: str | None = None,
-    limits: Limits = DEFAULT_LIMITS,
-    deep: bool = False,
-    rules: Mapping[str, Any] | None = None,
-    fitness: Mode = "refuse",
-) -> list[Row]:
-    """Inspects a file or folder.
-
-    Args:
-        root: file or folder.
-        series: which DICOM series are wanted.
-        limits: caps on untrusted input.
-        deep: read every voxel too; else headers only.
-        rules: what the task was trained on, see :func:`judge`; None compares nothing.
-        fitness: see :func:`judge`.
-
-    Raises:
-        RefusedError: there is nothing to read at all.
-    """
-    found = find_cases(root, series=series, limits=limits)
-    return check_found(found, limits, deep, rules, fitness)
-
-
 def check_found(
     found: Found,
     limits: Limits = DEFAULT_LIMITS,
@@ -75,7 +49,15 @@ def check_found(
     rules: Mapping[str, Any] | None = None,
     fitness: Mode = "refuse",
 ) -> list[Row]:
-    """The table of a search that is done."""
+    """The table of a search.
+
+    Args:
+        found: what it found.
+        limits: caps on untrusted input.
+        deep: read every voxel too; else headers only.
+        rules: what the task was trained on, see :func:`judge`; None compares nothing.
+        fitness: see :func:`judge`.
+    """
     rows = [_row(case, found.info[case.case_id], limits, deep, rules or {}, fitness) for case in found.cases]
     rows += [Row(case.case_id, case.input, case.kind, "refused", reason) for case, reason in found.refused]
     return rows
