@@ -13,35 +13,10 @@ from ..networks import Ensemble, load_weights
 from ..networks.weights_file import paths_of
 from ..plain_exit import plain_exit
 from ..results import Manifest, class_labels
-from ..study import Archive, Found, find_cases, is_address, limits_of
+from ..study import find_input, is_address
 
+open_input = plain_exit("cannot read the input")(find_input)
 open_labels = plain_exit("cannot use the labels")(class_labels)
-
-
-def open_input(
-    dataset_dir: str | Path,
-    series: str | None = None,
-    limits: Mapping[str, Any] | None = None,
-    split_pages: bool = False,
-    plain_http: bool = False,
-    channel_files: int = 1,
-) -> Found | Archive:
-    """Find the cases of an input, or the series of a DICOMweb query; arguments as for :class:`Cohort`.
-
-    Raises:
-        SystemExit: there is nothing to read, or the selection or the URL is malformed.
-    """
-    with plain_exit("cannot read the input"):
-        bounds = limits_of(limits)
-        if is_address(dataset_dir):
-            return Archive(str(dataset_dir), series, bounds, plain_http)
-        return find_cases(
-            str(dataset_dir),
-            series=series,
-            limits=bounds,
-            split_pages=split_pages,
-            channel_files=channel_files,
-        )
 
 
 def may_store(store: bool, dataset_dir: str | Path, seg: str, deidentify: bool) -> bool:

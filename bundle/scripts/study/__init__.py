@@ -7,6 +7,7 @@ from .dicomweb import Archive, RemoteSeries
 from .find import Found, find_cases
 from .fitness import judge
 from .info import Info
+from .inputs import find_input
 from .limits import Limits, limits_of
 from .read import read_case
 from .transform import JudgeFitnessd, LoadStudyd, single_case
@@ -24,6 +25,7 @@ __all__ = [
     "Row",
     "check_found",
     "find_cases",
+    "find_input",
     "is_address",
     "judge",
     "limits_of",

@@ -10,12 +10,12 @@ import torch
 from monai.data import MetaTensor
 
 from ..plain_exit import plain_exit
-from .address import is_address
 from .case import Case, RefusedError
 from .dicomweb import Archive
-from .find import Found, find_cases
+from .find import Found
 from .fitness import Mode, judge
 from .info import Info
+from .inputs import find_input
 from .limits import DEFAULT_LIMITS, Limits, limits_of
 from .read import read_case
 from .server import ServerError
@@ -112,18 +112,8 @@ def print_check(
     notices: list[str] = []
     with plain_exit("cannot check the input"):
         bounds = limits_of(limits)
-        if is_address(dataset_dir):
-            portions = _portions(Archive(str(dataset_dir), series, bounds, plain_http))
-        else:
-            found = find_cases(
-                str(dataset_dir),
-                series=series,
-                limits=bounds,
-                split_pages=split_pages,
-                channel_files=channel_files,
-            )
-            portions = iter([found])
-        for found in portions:
+        whole = find_input(dataset_dir, series, limits, split_pages, plain_http, channel_files)
+        for found in _portions(whole) if isinstance(whole, Archive) else [whole]:
             table += check_found(found, bounds, deep, rules, fitness)
             notices += found.notices
     print("\n".join([*_lines(table), *notices]))
