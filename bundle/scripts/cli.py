@@ -61,6 +61,10 @@ def _add_workflows(commands: Commands) -> None:
         sub.set_defaults(do=run, config=config, run_id=None, places=places, log_format="text")
         return sub
 
+    def on_labelled_data(sub: argparse.ArgumentParser, output: str) -> None:
+        sub.add_argument("dataset_dir", metavar="DATA", help="labelled data, as for plan")
+        sub.add_argument("output_dir", metavar="OUT", nargs="?", help=f"folder for {output}")
+
     segment = workflow(
         "segment", "segment a file, or every study in a folder", "inference.json", "dataset_dir", "output_dir"
     )
@@ -76,12 +80,8 @@ def _add_workflows(commands: Commands) -> None:
     train = workflow(
         "train", "train on a folder of labelled data", "train.json", "dataset_dir", "output_dir", "ckpt_dir"
     )
-    train.add_argument("dataset_dir", metavar="DATA", help="labelled data, as for plan")
-    train.add_argument(
-        "output_dir",
-        metavar="OUT",
-        nargs="?",
-        help="folder for the weights and the log; default: where the task looks for weights, or mcanet_training",
+    on_labelled_data(
+        train, "the weights and the log; default: where the task looks for weights, or mcanet_training"
     )
     evaluate = workflow(
         "evaluate",
@@ -90,13 +90,7 @@ def _add_workflows(commands: Commands) -> None:
         "dataset_dir",
         "output_dir",
     )
-    evaluate.add_argument("dataset_dir", metavar="DATA", help="labelled data, as for plan")
-    evaluate.add_argument(
-        "output_dir",
-        metavar="OUT",
-        nargs="?",
-        help="folder for the figures; default: beside a task file, or mcanet_evaluation",
-    )
+    on_labelled_data(evaluate, "the figures; default: beside a task file, or mcanet_evaluation")
     for sub in (segment, train, evaluate):
         sub.add_argument(
             "--log_format",

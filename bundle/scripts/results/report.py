@@ -7,6 +7,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..replacing import replacing
 from .manifest import STATUSES, read_manifest, read_measurements
 from .staging import case_folder, explained
@@ -125,9 +127,7 @@ def _cohort(name: str, unit: str, values: list[float], cases: int, colour: list[
     if not values:
         return cohort | {"bars": [], "low": 0, "high": 0, "median": 0}
     low, high = min(values), max(values)
-    counts = [0] * (_BINS if high > low else 1)
-    for value in values:
-        counts[min(int((value - low) / (high - low or 1) * len(counts)), len(counts) - 1)] += 1
+    counts = np.histogram(values, _BINS if high > low else 1)[0].tolist()
     return cohort | {
         "low": f"{low:.4g}",
         "high": f"{high:.4g}",
