@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..replacing import replacing
+from ..replacing import write_text
 from .manifest import STATUSES, read_manifest, read_measurements
 from .staging import case_folder, explained
 from .tables import Row
@@ -58,8 +58,7 @@ def write_report(output_dir: Path | str) -> Path:
     )
     path = folder / "report.html"
     try:
-        with replacing(path) as temporary:
-            temporary.write_text(page, encoding="utf-8")
+        write_text(path, page)
     except OSError as error:
         raise explained(error) from None
     return path

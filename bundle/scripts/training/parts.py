@@ -9,7 +9,7 @@ from typing import Any
 from ..hashing import digest
 from ..networks.weights_file import beside, paths_of
 from ..plain_exit import plain_exit
-from ..replacing import replacing
+from ..replacing import write_text
 
 logger = logging.getLogger("mcanet")
 
@@ -53,8 +53,7 @@ def names_of_parts(
 
 def write_parts(parts: Parts, ckpt_dir: Path) -> None:
     """Write ``split.json``: the names of the cases of "training" and of "validation"."""
-    with replacing(ckpt_dir / FILE) as temporary:
-        temporary.write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
+    write_text(ckpt_dir / FILE, json.dumps(parts, indent=1) + "\n")
 
 
 def write_hashed_parts(ckpt_path: str | Path, ckpt_dir: Path) -> None:
