@@ -218,12 +218,8 @@ class SeriesSearch:
             reason = f"{case.input}: cannot be read ({type(error).__name__}); export the series again"
             self.refused.append((case, reason))
         else:
-            self.fit.append(
-                (
-                    case,
-                    Info(plan.shape, plan.spacing, plan.warnings, plan.modality, plan.channels, plan.affine),
-                )
-            )
+            info = Info(plan.shape, plan.warnings, plan.modality, plan.channels, plan.affine)
+            self.fit.append((case, info))
 
     def _folder(self, group: Sequence[Source]) -> str:
         """The series' folder, or its file where it has one only."""

@@ -56,11 +56,6 @@ class NiftiHeader:
     flat: bool
 
     @property
-    def spacing(self) -> tuple[float, ...]:
-        """Voxel size in mm."""
-        return tuple(float(length) for length in np.linalg.norm(self.affine[:3, :3], axis=0))
-
-    @property
     def slice_bytes(self) -> int:
         """Bytes of one slice as stored."""
         return self.shape[0] * self.shape[1] * self.dtype.itemsize

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,7 +39,6 @@ class Plan:
     affine: np.ndarray
     modality: str
     warnings: tuple[str, ...] = ()
-    spacing: tuple[float, ...] = field(default=())
 
 
 def make_plan(sources: Sequence[Source], limits: Limits) -> Plan:
@@ -86,7 +85,7 @@ def _picture(entries: list[Entry], limits: Limits, warnings: list[str]) -> Plan:
     if first.pixels.photometric == "MONOCHROME1":
         warnings.append("PhotometricInterpretation MONOCHROME1: values inverted, so that brighter is larger")
     warnings += pixel_warnings(entries)
-    return Plan(tuple(entries), shape, channels, np.eye(4), modality, tuple(warnings), (1.0, 1.0))
+    return Plan(tuple(entries), shape, channels, np.eye(4), modality, tuple(warnings))
 
 
 def _volume(entries: list[Entry], limits: Limits, warnings: list[str]) -> Plan:
@@ -117,8 +116,7 @@ def _volume(entries: list[Entry], limits: Limits, warnings: list[str]) -> Plan:
     if not first.source.series:
         warnings.append("SeriesInstanceUID is missing: the images of one folder taken as one series")
     warnings += more + lost_ends(entries) + fewer_than_told(entries) + pixel_warnings(entries)
-    spacing = tuple(float(length) for length in np.linalg.norm(affine[:3, :3], axis=0))
-    return Plan(tuple(entries), shape, 1, affine, first.source.modality, tuple(warnings), spacing)
+    return Plan(tuple(entries), shape, 1, affine, first.source.modality, tuple(warnings))
 
 
 def _single_slice(entry: Entry) -> tuple[np.ndarray, list[str]]:
