@@ -72,29 +72,31 @@ def check_concatenations(sources: Sequence[Source]) -> None:
 
 def check_mixture(entries: Sequence[Entry]) -> None:
     """Refuses images of several patients, series, matrix sizes or scales of values."""
-    first = entries[0]
     _check_patient(entries)
-    for entry in entries:
-        for keyword, value in first.source.alike.items():
-            found = entry.source.alike[keyword]
-            if found != value:
-                raise RefusedError(
-                    f"{entry.name}: {keyword} is {shorten(found)}, but {shorten(value)} in {first.name}; "
-                    "one series must have one value, separate the images"
-                )
-        for keyword, found, value in (
-            ("Rows", entry.pixels.rows, first.pixels.rows),
-            ("Columns", entry.pixels.columns, first.pixels.columns),
-            ("SamplesPerPixel", entry.pixels.samples, first.pixels.samples),
-        ):
-            if found != value:
-                raise RefusedError(
-                    f"{entry.name}: {keyword} is {found}, but {value} in {first.name}; "
-                    "a volume needs one matrix size, separate the images"
-                )
-    if not first.source.series:
-        _check_one_series(entries)
+    for keyword in entries[0].source.alike:
+        told = [(entry, entry.source.alike[keyword]) for entry in entries]
+        _check_equal(keyword, told, "; one series must have one value, separate the images")
+    for keyword, name in (("Rows", "rows"), ("Columns", "columns"), ("SamplesPerPixel", "samples")):
+        told = [(entry, getattr(entry.pixels, name)) for entry in entries]
+        _check_equal(keyword, told, "; a volume needs one matrix size, separate the images")
+    if not entries[0].source.series:
+        for keyword in _OF_A_SERIES:
+            told = [(entry, entry.telling(keyword)) for entry in entries]
+            advice = ", and SeriesInstanceUID is missing; put each series into a folder of its own"
+            _check_equal(keyword, told, advice)
     _check_rescale(entries)
+
+
+def _check_equal(
+    keyword: str, told: Sequence[tuple[Entry, object]], advice: str, tolerance: float | None = None
+) -> None:
+    """Refuses images that tell different things of an attribute, or numbers further apart than a part of themselves."""
+    for entry, found in told[1:]:
+        first, value = told[0]
+        if not (found == value if tolerance is None else same(str(found), str(value), tolerance)):
+            raise RefusedError(
+                f"{entry.name}: {keyword} is {shorten(found)}, but {shorten(value)} in {first.name}{advice}"
+            )
 
 
 def _check_patient(entries: Sequence[Entry]) -> None:
@@ -121,29 +123,12 @@ def _person(header: Header, keyword: str) -> tuple[str, ...]:
     )
 
 
-def _check_one_series(entries: Sequence[Entry]) -> None:
-    """Refuses images without SeriesInstanceUID that tell of several series."""
-    first = entries[0]
-    for keyword in _OF_A_SERIES:
-        for entry in entries:
-            found, value = entry.telling(keyword), first.telling(keyword)
-            if found != value:
-                raise RefusedError(
-                    f"{entry.name}: {keyword} is {shorten(found)}, but {shorten(value)} in {first.name}, and "
-                    "SeriesInstanceUID is missing; put each series into a folder of its own"
-                )
-
-
 def check_one_volume(entries: Sequence[Entry]) -> None:
     """Refuses echoes, stacks or time points that share a series without sharing a position."""
     for keyword in (*SINGLE, "ImageType"):
         told = [(entry, value) for entry in entries if (value := _kind(entry, keyword))]
-        for entry, value in told[1:]:
-            if not same(value, told[0][1], _TOLERANCES.get(keyword, 0.0)):
-                raise RefusedError(
-                    f"{entry.name}: {keyword} is {shorten(value)}, but {shorten(told[0][1])} in {told[0][0].name}; "
-                    "several volumes under one SeriesInstanceUID, separate them"
-                )
+        advice = "; several volumes under one SeriesInstanceUID, separate them"
+        _check_equal(keyword, told, advice, _TOLERANCES.get(keyword, 0.0))
 
 
 def _kind(entry: Entry, keyword: str) -> str:
@@ -188,11 +173,8 @@ def _check_rescale(entries: Sequence[Entry]) -> None:
                 raise RefusedError(
                     f"{entry.name}: RescaleIntercept is {intercept!r}, expected a finite number"
                 )
-        if entry.frame.rescale_type != first.frame.rescale_type:
-            raise RefusedError(
-                f"{entry.name}: RescaleType is {shorten(entry.frame.rescale_type)}, but "
-                f"{shorten(first.frame.rescale_type)} in {first.name}; separate the images"
-            )
+    kinds = [(entry, entry.frame.rescale_type) for entry in entries]
+    _check_equal("RescaleType", kinds, "; separate the images")
 
 
 def check_equal_positions(entries: Sequence[Entry]) -> None:
