@@ -110,7 +110,7 @@ release-check: env ## wheel and sdist, installed without the repository, run the
 	$(BIN)/python release/check.py $(DEMO)/study $(if $(PYTHONS),--pythons $(PYTHONS))
 
 checksums: ## write the list that `mcanet verify` compares with
-	$(PYTHON) -c 'import pathlib, runpy; runpy.run_path("bundle/scripts/verify.py")["write_list"](pathlib.Path("bundle"))'
+	cd bundle && $(PYTHON) -c 'import pathlib; from scripts.verify import write_list; write_list(pathlib.Path("."))'
 
 format: env ## let ruff mend what it can
 	$(BIN)/ruff check --fix

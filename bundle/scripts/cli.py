@@ -33,7 +33,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv: arguments without the program's name; None takes those of the process.
     """
     arguments, overrides = parser().parse_known_args(argv)
-    arguments.do(arguments, overrides)
+    if overrides and arguments.do is not run:
+        raise SystemExit(f"mcanet {arguments.command} takes no {overrides[0]!r}{arguments.instead}")
+    arguments.overrides = overrides
+    arguments.do(arguments)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,6 +61,10 @@ def _add_workflows(commands: Commands) -> None:
         sub.set_defaults(do=run, config=config, run_id=None, places=places, log_format="text")
         return sub
 
+    def on_labelled_data(sub: argparse.ArgumentParser, output: str) -> None:
+        sub.add_argument("dataset_dir", metavar="DATA", help="labelled data, as for plan")
+        sub.add_argument("output_dir", metavar="OUT", nargs="?", help=f"folder for {output}")
+
     segment = workflow(
         "segment", "segment a file, or every study in a folder", "inference.json", "dataset_dir", "output_dir"
     )
@@ -73,12 +80,8 @@ def _add_workflows(commands: Commands) -> None:
     train = workflow(
         "train", "train on a folder of labelled data", "train.json", "dataset_dir", "output_dir", "ckpt_dir"
     )
-    train.add_argument("dataset_dir", metavar="DATA", help="labelled data, as for plan")
-    train.add_argument(
-        "output_dir",
-        metavar="OUT",
-        nargs="?",
-        help="folder for the weights and the log; default: where the task looks for weights, or mcanet_training",
+    on_labelled_data(
+        train, "the weights and the log; default: where the task looks for weights, or mcanet_training"
     )
     evaluate = workflow(
         "evaluate",
@@ -87,13 +90,7 @@ def _add_workflows(commands: Commands) -> None:
         "dataset_dir",
         "output_dir",
     )
-    evaluate.add_argument("dataset_dir", metavar="DATA", help="labelled data, as for plan")
-    evaluate.add_argument(
-        "output_dir",
-        metavar="OUT",
-        nargs="?",
-        help="folder for the figures; default: beside a task file, or mcanet_evaluation",
-    )
+    on_labelled_data(evaluate, "the figures; default: beside a task file, or mcanet_evaluation")
     for sub in (segment, train, evaluate):
         sub.add_argument(
             "--log_format",
@@ -108,7 +105,7 @@ def _add_others(commands: Commands) -> None:
     merging = commands.add_parser("merge", help="put evaluations, as of folds, together", allow_abbrev=False)
     merging.add_argument("folders", metavar="FIGURES", nargs="+", help="folders that evaluate wrote")
     merging.add_argument("-o", "--output_dir", metavar="OUT", required=True, help="folder for summary.json")
-    merging.set_defaults(do=merge)
+    merging.set_defaults(do=merge, instead="")
     planning = commands.add_parser("plan", help="write a task for your own data", allow_abbrev=False)
     planning.add_argument(
         "dataset_dir",
@@ -121,14 +118,14 @@ def _add_others(commands: Commands) -> None:
         type=dictionary,
         help="how files are read, e.g. \"{'fill_nonfinite': 0}\"; the task takes it over",
     )
-    planning.set_defaults(do=plan)
+    planning.set_defaults(do=plan, instead=": change the settings in the file that it writes")
     exporting = commands.add_parser("export", help="write a stand-alone bundle of a task", allow_abbrev=False)
     _add_task(exporting)
     exporting.add_argument(
         "-o", "--output_dir", metavar="DIR", required=True, help="the bundle's folder, to be made"
     )
     exporting.add_argument("--ckpt_path", help="its weights; default: what the task names, else models/tasks")
-    exporting.set_defaults(do=export)
+    exporting.set_defaults(do=export, instead=": put settings into the task's file")
     verifying = commands.add_parser(
         "verify",
         help="compare a bundle's configs, code and weights with the list they came with",
@@ -137,7 +134,7 @@ def _add_others(commands: Commands) -> None:
     verifying.add_argument(
         "folder", metavar="BUNDLE", nargs="?", default=str(CONFIGS.parent), help="default: the installed one"
     )
-    verifying.set_defaults(do=verify)
+    verifying.set_defaults(do=verify, instead="")
 
 
 def dictionary(text: str) -> dict[str, object]:
@@ -161,7 +158,7 @@ def _add_task(sub: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Run ``python -m monai.bundle run`` with the command's configuration files and arguments."""
     share_cores()
     keep_freed_memory()
@@ -176,19 +173,8 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         *filter(Path.exists, together),
         *([overlay] if overlay else []),
     ]
-    refuse_unknown(overrides, config_files)
-    if arguments.command == "train" and arguments.output_dir is None:
-        arguments.output_dir = training_folder(overlay, overrides)
-    if arguments.command == "evaluate" and arguments.output_dir is None:
-        arguments.output_dir = evaluation_folder(overlay, overrides)
-    places = {"dataset_dir": "dataset_dir", "output_dir": "output_dir", "ckpt_dir": "output_dir"}
-    given = [
-        f"--{setting}={literal(value)!r}"
-        for setting, name in places.items()
-        if (value := getattr(arguments, name, None)) is not None and setting in arguments.places
-    ]
-    if arguments.command != "train" and (weights := weights_of_fold(overlay, overrides)):
-        given.append(f"--ckpt_path={literal(weights)!r}")
+    refuse_unknown(arguments.overrides, config_files)
+    given = [f"--{name}={literal(place)!r}" for name, place in places_of(arguments, overlay).items()]
     if arguments.run_id:
         given += ["--run_id", arguments.run_id]
     if arguments.log_format == "json":
@@ -202,9 +188,23 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
         end_at_sigterm()
         import_monai()
-    sys.argv = ["monai.bundle", "run", "--config_file", files, *given, *in_python(overrides)]
+    sys.argv = ["monai.bundle", "run", "--config_file", files, *given, *in_python(arguments.overrides)]
     with plain_exit(f"cannot {arguments.command}"):
         runpy.run_module("monai.bundle", run_name="__main__")
+
+
+def places_of(arguments: argparse.Namespace, overlay: Path | None) -> dict[str, str]:
+    """The folders and weights of a command, as it was given them or by the task, by the settings' names."""
+    output_dir = getattr(arguments, "output_dir", None)
+    if arguments.command == "train" and output_dir is None:
+        output_dir = training_folder(overlay, arguments.overrides)
+    if arguments.command == "evaluate" and output_dir is None:
+        output_dir = evaluation_folder(overlay, arguments.overrides)
+    places = {"dataset_dir": arguments.dataset_dir, "output_dir": output_dir, "ckpt_dir": output_dir}
+    found = {name: places[name] for name in arguments.places}
+    if arguments.command != "train" and (weights := weights_of_fold(overlay, arguments.overrides)):
+        found["ckpt_path"] = weights
+    return found
 
 
 def end_at_sigterm() -> None:
@@ -213,30 +213,22 @@ def end_at_sigterm() -> None:
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
-def plan(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+def plan(arguments: argparse.Namespace) -> None:
     """Plan a task; the file that it writes is where settings are changed."""
-    if overrides:
-        raise SystemExit(
-            f"mcanet plan takes no {overrides[0]!r}: change the settings in the file that it writes"
-        )
     from .planning import plan as write_plan  # here, as for export
 
     write_plan(arguments.dataset_dir, arguments.task_file, arguments.limits)
 
 
-def merge(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+def merge(arguments: argparse.Namespace) -> None:
     """Merge the summaries of evaluations."""
-    if overrides:
-        raise SystemExit(f"mcanet merge takes no {overrides[0]!r}")
     from .evaluation import merge_summaries  # here, as for export
 
     merge_summaries(arguments.folders, arguments.output_dir)
 
 
-def verify(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+def verify(arguments: argparse.Namespace) -> None:
     """Verify a bundle."""
-    if overrides:
-        raise SystemExit(f"mcanet verify takes no {overrides[0]!r}")
     from .verify import verify as compare
 
     print(f"{compare(Path(arguments.folder))} files of {arguments.folder!r} are as listed")
@@ -281,10 +273,8 @@ def settings_of(overlay: Path | None) -> dict[str, object]:
     return found
 
 
-def export(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+def export(arguments: argparse.Namespace) -> None:
     """Export a task; it runs no workflow, so that no setting can be given besides."""
-    if overrides:
-        raise SystemExit(f"mcanet export takes no {overrides[0]!r}: put settings into the task's file")
     from .export import export_bundle  # here, since it imports torch, which the other commands leave to MONAI
 
     print(f"wrote {export_bundle(arguments.output_dir, task_file(arguments.task), arguments.ckpt_path)}")

@@ -25,3 +25,9 @@ def replacing(path: Path) -> Iterator[Path]:
         raise OSError(error.errno, error.strerror, path.name) from None  # of a write, which knows no name
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file of text, in UTF-8; see :func:`replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

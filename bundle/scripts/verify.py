@@ -1,20 +1,12 @@
 """Whether a bundle's files are those that were released: its configs, code and weights, by SHA-256."""
 
-import hashlib
 from pathlib import Path
+
+from .hashing import file_digest
 
 LIST = "sha256sums.txt"
 LISTED = ("configs", "models", "scripts")  # what is run, or decides what is run
 SUFFIXES = {".py", ".json", ".conf", ".pt", ".html", ".md", ".txt", ".yaml", ".yml", ".pyc", ".pyd", ".so"}
-
-
-def file_digest(file: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    result = hashlib.sha256()
-    with open(file, "rb") as stream:
-        while chunk := stream.read(2**20):
-            result.update(chunk)
-    return result.hexdigest()
 
 
 def write_list(bundle: Path) -> None:
@@ -29,7 +21,7 @@ def write_list(bundle: Path) -> None:
 
 def is_released(bundle: Path, name: str, file: str | Path) -> bool:
     """Whether a file has the content that a bundle's list gives a name."""
-    return (bundle / LIST).is_file() and file_digest(Path(file)) == _listed(bundle).get(name)
+    return (bundle / LIST).is_file() and file_digest(file) == _listed(bundle).get(name)
 
 
 def verify(bundle: Path) -> int:

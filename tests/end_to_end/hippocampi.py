@@ -6,6 +6,8 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
+from ..nifti import nifti
+
 
 def volume(seed: int, affine: np.ndarray | None = None) -> tuple[nibabel.Nifti1Image, nibabel.Nifti1Image]:
     """Image (int16) and label (uint8) of 36 × 44 × 32 voxels of 1 mm, or on the grid of ``affine``."""
@@ -18,12 +20,7 @@ def volume(seed: int, affine: np.ndarray | None = None) -> tuple[nibabel.Nifti1I
     label[(x / 5) ** 2 + ((y + 8) / 9) ** 2 + (z / 5) ** 2 < 1] = 2
     image = 300 + 200 * (label > 0) + random.normal(0, 30, shape)
     affine = np.eye(4) if affine is None else affine
-    made = nibabel.Nifti1Image(image.astype(np.int16), affine), nibabel.Nifti1Image(label, affine)
-    for nifti in made:
-        nifti.set_sform(affine, 1)
-        nifti.set_qform(affine, 1)
-        nifti.header.set_xyzt_units("mm")
-    return made
+    return nifti(image.astype(np.int16), affine), nifti(label, affine)
 
 
 def decathlon(folder: Path, count: int) -> Path:
@@ -31,9 +28,9 @@ def decathlon(folder: Path, count: int) -> Path:
     pairs = []
     for i in range(count):
         pair = {"image": f"./imagesTr/case_{i}.nii.gz", "label": f"./labelsTr/case_{i}.nii.gz"}
-        for path, nifti in zip(pair.values(), volume(i), strict=True):
+        for path, made in zip(pair.values(), volume(i), strict=True):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            nibabel.save(nifti, folder / path)
+            nibabel.save(made, folder / path)
         pairs.append(pair)
     (folder / "dataset.json").write_text(json.dumps({"training": pairs}))
     return folder

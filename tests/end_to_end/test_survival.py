@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mcanet.scripts.results.lock import FolderLock
+from mcanet.scripts.lock import FolderLock
 
 from ..conftest import BUNDLE
 from . import hippocampi

@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import torch
 from monai.bundle import ConfigWorkflow
 
 from ..conftest import BUNDLE
+from ..nifti import save
 
 CONFIGS = BUNDLE / "configs"
 SETTINGS = {
@@ -31,14 +31,6 @@ class Echo(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return -(x - torch.arange(3.0).view(1, 3, 1, 1)).square()
-
-
-def save(array: np.ndarray, file: Path, affine: np.ndarray) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    nifti = nibabel.Nifti1Image(array, affine)
-    nifti.set_sform(affine, 1)
-    nifti.set_qform(affine, 1)
-    nibabel.save(nifti, file)
 
 
 def dataset(folder: Path, cases: dict[str, tuple[np.ndarray, np.ndarray]], affine: np.ndarray) -> Path:

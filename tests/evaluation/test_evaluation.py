@@ -14,15 +14,16 @@ import pytest
 import torch
 from mcanet.scripts.cli import main
 from mcanet.scripts.evaluation.summary import interval
+from mcanet.scripts.lock import FolderLock
 from mcanet.scripts.networks import MCANet
-from mcanet.scripts.results.lock import FolderLock
 from PIL import Image
 
 from ..conftest import BUNDLE
 from ..end_to_end import hippocampi
 from ..end_to_end.run import mcanet
+from ..nifti import save
 from ..planning import layouts
-from .known import dataset, evaluate, save, summary
+from .known import dataset, evaluate, summary
 
 # 1 × 2 × 5 mm, its axes turned and mirrored: right-left, superior-inferior, anterior-posterior
 AFFINE = np.array([[-1.0, 0, 0, 10], [0, 0, -5, 20], [0, 2.0, 0, -7], [0, 0, 0, 1]])

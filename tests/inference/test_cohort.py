@@ -31,6 +31,7 @@ from mcanet.scripts.results.staging import explained
 from mcanet.scripts.study import Case, JudgeFitnessd, LoadStudyd
 from monai.transforms import Compose, Invertd, Orientationd
 
+from .. import nifti
 from ..servers import as_file, pacs
 from ..study import phantom
 
@@ -55,11 +56,7 @@ class Threshold(torch.nn.Module):
 def save(folder: Path, name: str, fill: int = 0, affine: np.ndarray | None = None) -> np.ndarray:
     voxels = np.zeros((8, 9, 10), np.int16) + fill
     voxels[1:3, 4:6, 7] = 100
-    image = nibabel.Nifti1Image(voxels, np.diag([-1.0, -1, 1, 1]) if affine is None else affine)
-    image.set_sform(image.affine, 1)
-    image.set_qform(image.affine, 1)
-    image.header.set_xyzt_units("mm")
-    nibabel.save(image, folder / name)
+    nifti.save(voxels, folder / name, np.diag([-1.0, -1, 1, 1]) if affine is None else affine)
     return voxels
 
 

@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
-import nibabel
 import numpy as np
 from PIL import Image
+
+from .. import nifti
 
 
 def disc(size: int, seed: int) -> np.ndarray:
@@ -50,12 +51,7 @@ def volume(
 
 
 def save(array: np.ndarray, file: Path, spacing: tuple[float, float, float] = (1.0, 1.0, 5.0)) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    affine = np.diag([*spacing, 1.0])
-    nifti = nibabel.Nifti1Image(array, affine)
-    nifti.set_sform(affine, 1)
-    nifti.set_qform(affine, 1)
-    nibabel.save(nifti, file)
+    nifti.save(array, file, np.diag([*spacing, 1.0]))
 
 
 def decathlon(folder: Path, count: int = 5, offset: float = 0.0, modality: str = "MRI") -> Path:

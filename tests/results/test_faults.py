@@ -73,7 +73,7 @@ def _kill_at_random_moments(folder: Path, times: int) -> None:
         left = {path.name for path in out.iterdir() if path.name.startswith(".")}
         assert left == {".mcanet.lock"}
         for row in manifest.rows:
-            assert manifest.is_done(row["case_id"], row["input_sha256"])
+            assert manifest.whole(row["case_id"], "input_sha256", row["input_sha256"])
         assert manifest.rows
 
 
@@ -104,8 +104,8 @@ def test_what_a_killed_swap_leaves_is_repaired(tmp_path: Path, stage: str) -> No
             phantom.case, phantom.image, phantom.labels, input_sha256="new"
         )
     with Manifest(out, {"model_sha256": MODEL}) as manifest:
-        assert manifest.is_done("a", "old") == (stage != "new one in place")
-        assert not manifest.is_done("a", "new")
+        assert bool(manifest.whole("a", "input_sha256", "old")) == (stage != "new one in place")
+        assert not manifest.whole("a", "input_sha256", "new")
         assert {path.name for path in out.iterdir() if path.name.startswith(".")} == {".mcanet.lock"}
         assert {path.name for path in (out / "a").iterdir()} == NIFTI
 
@@ -175,8 +175,8 @@ def test_a_full_disk(tmp_path: Path, small_disk: Path) -> None:
         _remount(small_disk, "size=40m")
         files = writer.write(large.case, large.image, large.labels, input_sha256="2")
         manifest.record(large.case, "done", outputs=files, input_sha256="2")
-        assert manifest.is_done("small", "1")
-        assert manifest.is_done("large", "2")
+        assert manifest.whole("small", "input_sha256", "1")
+        assert manifest.whole("large", "input_sha256", "2")
 
 
 def test_a_disk_so_full_that_the_manifest_cannot_grow(tmp_path: Path, small_disk: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_full_disk_keeps_the_earlier_result(tmp_path: Path, small_disk: Path) 
         manifest.record(phantom.case, "done", outputs=files, input_sha256="1")
         with pytest.raises(OSError, match="full"):
             writer.write(larger.case, larger.image, larger.labels, input_sha256="2")
-        assert manifest.is_done("x", "1")
+        assert manifest.whole("x", "input_sha256", "1")
         manifest.record(larger.case, "failed", reason="disk full", input_sha256="2")
         (row,) = manifest.rows
         assert row["warnings"] == "the case's folder still holds the result of an earlier run"

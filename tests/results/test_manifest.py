@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcanet.scripts.results import Manifest, ResultsWriter, read_manifest, read_measurements
-from mcanet.scripts.results.manifest import COLUMNS, _unguarded, guarded
+from mcanet.scripts.results.manifest import COLUMNS
+from mcanet.scripts.results.tables import _unguarded, guarded
 from mcanet.scripts.study import Case
 from monai.data import MetaTensor
 
@@ -59,22 +60,22 @@ def test_columns_and_values(tmp_path: Path) -> None:
 def test_is_done_only_with_equal_hashes_and_all_files(tmp_path: Path) -> None:
     case = _case("a", tmp_path)
     with Manifest(tmp_path, RUN) as manifest:
-        assert not manifest.is_done("a", "i")
+        assert not manifest.whole("a", "input_sha256", "i")
         manifest.record(case, "done", outputs=_write(tmp_path, case), input_sha256="i")
-        assert manifest.is_done("a", "i")
-        assert not manifest.is_done("a", "other")
-        assert not manifest.is_done("a", "")
+        assert manifest.whole("a", "input_sha256", "i")
+        assert not manifest.whole("a", "input_sha256", "other")
+        assert not manifest.whole("a", "input_sha256", "")
         manifest.record(case, "failed", reason="x", input_sha256="i")
-        assert not manifest.is_done("a", "i")
+        assert not manifest.whole("a", "input_sha256", "i")
         manifest.record(case, "done", outputs=_write(tmp_path, case), input_sha256="i")
     with Manifest(tmp_path, {"model_sha256": "m2"}) as manifest:
-        assert not manifest.is_done("a", "i")
+        assert not manifest.whole("a", "input_sha256", "i")
     with Manifest(tmp_path, RUN | {"settings_sha256": "s"}) as manifest:
-        assert not manifest.is_done("a", "i")
+        assert not manifest.whole("a", "input_sha256", "i")
     with Manifest(tmp_path, RUN) as manifest:
-        assert manifest.is_done("a", "i")
+        assert manifest.whole("a", "input_sha256", "i")
         (tmp_path / "a" / "segmentation.nii.gz").unlink()
-        assert not manifest.is_done("a", "i")
+        assert not manifest.whole("a", "input_sha256", "i")
 
 
 def test_an_emptied_file_is_not_done(tmp_path: Path) -> None:
@@ -82,9 +83,9 @@ def test_an_emptied_file_is_not_done(tmp_path: Path) -> None:
     with Manifest(tmp_path, RUN) as manifest:
         (name,) = _write(tmp_path, case)
         manifest.record(case, "done", outputs=[name], input_sha256="i")
-        assert manifest.is_done("a", "i")
+        assert manifest.whole("a", "input_sha256", "i")
         (tmp_path / name).write_bytes(b"")
-        assert not manifest.is_done("a", "i")
+        assert not manifest.whole("a", "input_sha256", "i")
 
 
 def test_another_input_of_the_same_name_is_told_of(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from mcanet.scripts.results import preview
 from mcanet.scripts.results.display import resized_labels, view_of
-from mcanet.scripts.results.slices import slice_sheet
+from mcanet.scripts.results.sheet import slice_sheet
 from monai.data import MetaTensor
 from PIL import Image, ImageDraw
 from scipy import ndimage

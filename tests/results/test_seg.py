@@ -12,6 +12,7 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mcanet.scripts import __version__
 from mcanet.scripts.results import Label, write_seg
 from mcanet.scripts.results.segframes import pack_frames
 from mcanet.scripts.study import find_cases, read_case
@@ -131,7 +132,7 @@ def test_a_vanished_source_is_named(tmp_path: Path) -> None:
 
 def test_refers_to_each_slice_and_says_what_made_it(tmp_path: Path) -> None:
     phantom = write_series(tmp_path / "in", GEOMETRIES["oblique"])
-    segmentation = hd.seg.segread(_write(phantom, tmp_path / "seg.dcm", version="9.8.7"))
+    segmentation = hd.seg.segread(_write(phantom, tmp_path / "seg.dcm"))
     sources = {str(h.SOPInstanceUID): h for h in map(pydicom.dcmread, phantom.case.files)}
     listed = segmentation.ReferencedSeriesSequence[0].ReferencedInstanceSequence
     assert {item.ReferencedSOPInstanceUID for item in listed} == set(sources)
@@ -149,7 +150,7 @@ def test_refers_to_each_slice_and_says_what_made_it(tmp_path: Path) -> None:
     ):
         assert segmentation[keyword].value == one[keyword].value
     algorithm = segmentation.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
-    assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("MCANet", "9.8.7")
+    assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("MCANet", __version__)
     assert SHA in algorithm.AlgorithmParameters
     assert segmentation.DeviceSerialNumber == SHA
     assert segmentation.SegmentSequence[0].SegmentAlgorithmType == "AUTOMATIC"

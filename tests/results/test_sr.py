@@ -56,7 +56,6 @@ def test_report(tmp_path: Path, enhanced: bool, deidentify: bool) -> None:
         deidentify=deidentify,
         model_sha256=SHA,
     )
-    _check_with_dciodvfy(path)
     report = hd.sr.srread(path)
     groups = report.content.get_volumetric_roi_measurement_groups()
     assert [group.tracking_identifier for group in groups] == ["liver", "spleen", "left kidney"]
@@ -78,3 +77,4 @@ def test_report(tmp_path: Path, enhanced: bool, deidentify: bool) -> None:
     content = path.read_bytes()
     for secret in (NAME, PATIENT_ID, BIRTH):
         assert (secret.encode() in content) != deidentify
+    _check_with_dciodvfy(path)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mcanet.scripts.study import RefusedError, check, find_cases, read_case
+from mcanet.scripts.study import RefusedError, check_found, find_cases, read_case
 from PIL import Image
 
 from ..planning.layouts import nnunet, save
@@ -62,5 +62,5 @@ def test_channels_on_two_grids_are_refused_by_name(folder: Path) -> None:
 
 
 def test_one_channel_alone_is_refused_by_a_task_of_two(folder: Path) -> None:
-    rows = check(folder, rules={"channels": 2})
+    rows = check_found(find_cases(folder), rules={"channels": 2})
     assert {row.status for row in rows} == {"refused"}

@@ -53,8 +53,9 @@ def test_nifti_equals_monai(name):
     np.testing.assert_allclose(np.asarray(image.affine), meta["affine"])
 
 
-def test_every_training_image_is_fit():
+@pytest.mark.parametrize("name", ["hippocampus", "acdc"])
+def test_every_training_image_is_fit(name):
     """The strict rules refuse none of the data that the weights are trained on."""
-    for name in ("hippocampus", "acdc"):
-        if (DATA / name).exists():
-            assert find_cases(DATA / name).refused == ()
+    if not (DATA / name).exists():
+        pytest.skip("the data beside the repository is absent")
+    assert find_cases(DATA / name).refused == ()

@@ -13,7 +13,7 @@ from mcanet.scripts.study import (
     Limits,
     LoadStudyd,
     RefusedError,
-    check,
+    check_found,
     find_cases,
     print_check,
     read_case,
@@ -296,7 +296,7 @@ class TestPrivacy:
         write(damaged.parent, classic()[:1], ["ok.dcm"])
         damaged.write_bytes((damaged.parent / "ok.dcm").read_bytes()[:600])
         found = find_cases(tmp_path)
-        rows = check(tmp_path, deep=True)
+        rows = check_found(find_cases(tmp_path), deep=True)
         texts = [
             *found.notices,
             *(reason for _, reason in found.refused),
@@ -370,7 +370,7 @@ def test_check_table(tmp_path):
     datasets = classic()
     del datasets[3]
     write(tmp_path / "gap", datasets)
-    rows = {row.input: row for row in check(tmp_path)}
+    rows = {row.input: row for row in check_found(find_cases(tmp_path))}
     assert rows["good"].status == "fit"
     assert rows["good"].shape == (12, 10, 6)
     np.testing.assert_allclose(rows["good"].spacing, (1.25, 1.5, np.hypot(2, 0.5)))
@@ -381,8 +381,8 @@ def test_check_table(tmp_path):
 
 def test_check_deep_reads_the_voxels(tmp_path):
     save(tmp_path / "a.nii.gz", np.full((3, 4, 5), np.nan, "f4"))
-    assert check(tmp_path)[0].status == "fit"
-    row = check(tmp_path, deep=True)[0]
+    assert check_found(find_cases(tmp_path))[0].status == "fit"
+    row = check_found(find_cases(tmp_path), deep=True)[0]
     assert row.status == "refused"
     assert "NaN" in row.reason
 
@@ -481,7 +481,7 @@ def test_check_compares_headers_with_the_task(tmp_path):
     write(tmp_path / "mr", classic(modality="MR", rescale=False))
     picture(tmp_path / "a.png")
     rules = {"modality": ["MR"], "spatial_dims": 3, "spacing_mm": [1, 1.6]}
-    rows = {row.input: row for row in check(tmp_path, rules=rules)}
+    rows = {row.input: row for row in check_found(find_cases(tmp_path), rules=rules)}
     assert rows["mr"].status == "fit"
     assert "spacing is 1.25 x 1.5 x 2 mm, outside" in rows["mr"].warnings[0]
     assert "Modality is 'CT'" in rows["ct"].reason
@@ -494,8 +494,8 @@ def test_check_goes_by_where_the_slices_lie(tmp_path):
         affine = np.diag([0, 0, 0, 1.0])
         affine[axes, range(3)] = [8, 2, 2] if name == "axial" else [2, 2, 8]
         save(tmp_path / f"{name}.nii.gz", affine=affine)
-    rows = check(tmp_path, rules={"slice_axis": 2})
-    deep = check(tmp_path, rules={"slice_axis": 2}, deep=True)
+    rows = check_found(find_cases(tmp_path), rules={"slice_axis": 2})
+    deep = check_found(find_cases(tmp_path), rules={"slice_axis": 2}, deep=True)
     assert [(row.case_id, row.status, row.reason) for row in rows] == [
         (row.case_id, row.status, row.reason) for row in deep
     ]

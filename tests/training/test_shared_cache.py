@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from mcanet.scripts.results.lock import FolderLock
+from mcanet.scripts.lock import FolderLock
 
 from ..end_to_end.run import command, launched
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from ignite.engine import Engine, Events
+from mcanet.scripts.lock import FolderLock
 from mcanet.scripts.networks import license_of
-from mcanet.scripts.results.lock import FolderLock
 from mcanet.scripts.training import Checkpoints, OnlyFinite, SaveBest, SaveLast
 from mcanet.scripts.training.parts import read_parts, write_parts
 from monai.data import DataLoader, MetaTensor, list_data_collate

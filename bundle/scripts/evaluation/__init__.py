@@ -1,6 +1,6 @@
 """Evaluation: what is measured of each case, its account, and pictures of the worst."""
 
-from ..results.manifest import guarded
+from ..results.tables import guarded
 from .gallery import DrawCases
 from .merge import merge_summaries
 from .metrics import FIGURES, open_metrics

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..lock import keep, let_go
 from ..plain_exit import plain_exit
-from ..results.lock import keep, let_go
 from .summary import FILE, STATED, forget_earlier, read_summary, summarise, write_summary
 
 

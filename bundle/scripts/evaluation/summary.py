@@ -14,10 +14,10 @@ from ignite.engine import Engine, Events
 from monai.utils import string_list_all_gather
 from scipy.stats import bootstrap
 
+from ..lock import keep, let_go
 from ..plain_exit import plain_exit
-from ..replacing import replacing
+from ..replacing import write_text
 from ..results import Label
-from ..results.lock import keep, let_go
 from .metrics import FIGURES
 
 FILE = "summary.json"
@@ -236,8 +236,7 @@ def write_summary(summary: Mapping[str, Any], output_dir: Path) -> None:
         SystemExit: the folder cannot be written.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
-    with replacing(output_dir / FILE) as temporary:
-        temporary.write_text(json.dumps(summary, indent=4) + "\n", encoding="utf-8")
+    write_text(output_dir / FILE, json.dumps(summary, indent=4) + "\n")
     print(means(summary), flush=True)
 
 

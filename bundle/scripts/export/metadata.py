@@ -7,7 +7,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from ..results import Label, label_table
+from ..results import Label, class_labels
 from .configs import CONFIGS, refuse_paths, task_settings
 
 # What the bundle's own metadata.json says of the default task and its data.
@@ -41,7 +41,7 @@ def task_metadata(config: Mapping[str, Any], task_file: Path | None = None) -> d
     parser = ConfigParser(copy.deepcopy(dict(config)))
     settings = {name: parser.get_parsed_content(name) for name in SETTINGS}
     settings["value_range"] = _value_range(parser)
-    labels = label_table(settings["labels"])
+    labels = class_labels(settings["labels"], settings["out_channels"])
     metadata = ConfigParser.load_config_file(CONFIGS / "metadata.json")
     formats = metadata["network_data_format"]
     given = task_settings(task_file).get("_meta_", {}) if task_file is not None else {}
@@ -125,14 +125,8 @@ def _value_range(parser: ConfigParser) -> dict[str, Any]:
 
 def _prediction(settings: Mapping[str, Any], labels: tuple[Label, ...]) -> dict[str, Any]:
     """What the network answers: one channel a value of the mask, or one for a single label."""
-    out_channels, values = settings["out_channels"], [label.value for label in labels]
-    if values != list(range(1, max(out_channels, 2))):
-        raise ValueError(
-            f"out_channels is {out_channels}, but the labels have the values {values}: every channel above the "
-            "background needs its label, counted from 1"
-        )
     names = ["background", *(label.name for label in labels)]
-    return {**_shape(settings["roi_size"], names), "num_channels": out_channels}
+    return {**_shape(settings["roi_size"], names), "num_channels": settings["out_channels"]}
 
 
 def _shape(roi_size: list[int] | None, names: list[str]) -> dict[str, Any]:

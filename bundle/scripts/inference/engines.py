@@ -79,11 +79,7 @@ class Eager(nn.Module):
         dtype: to compute in.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        dtype: torch.dtype,
-    ) -> None:
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
         self.network = network.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.dtype = dtype
@@ -124,7 +120,7 @@ class Compiled(nn.Module):
         eager: the engine that is compiled.
     """
 
-    def __init__(self, eager: "Eager") -> None:
+    def __init__(self, eager: Eager) -> None:
         super().__init__()
         self.eager = eager
         self.programs: dict[tuple[int, ...], Any] = {}

@@ -141,7 +141,7 @@ class SlicewiseInferer(Inferer):
             place[..., 0] = decide_mean(scores.mean(0))
         return labels
 
-    def _segment(self, volume: "_Volume", network: Network) -> torch.Tensor:
+    def _segment(self, volume: _Volume, network: Network) -> torch.Tensor:
         """Labels (1, X, Y, Z) of one volume (C, X, Y, Z)."""
         passes = [(axis, flip) for flip in self.flips for axis in self.planes]
         voxels = volume.voxels
@@ -157,7 +157,7 @@ class SlicewiseInferer(Inferer):
         scores /= len(passes)
         return decide_mean(scores[None])
 
-    def _scores(self, volume: "_Volume", flip: Sequence[int], network: Network) -> torch.Tensor:
+    def _scores(self, volume: _Volume, flip: Sequence[int], network: Network) -> torch.Tensor:
         """Probabilities (classes, X, Y, Z) of the flipped volume, summed over the planes, flipped back."""
         axes = [1 + i for i in flip]
         flipped = replace(volume, voxels=volume.voxels.flip(axes))
@@ -171,7 +171,7 @@ class SlicewiseInferer(Inferer):
         assert scores is not None  # a volume has at least one slice
         return scores.flip(axes)
 
-    def _logits(self, volume: "_Volume", axis: int, network: Network) -> Iterator[tuple[int, torch.Tensor]]:
+    def _logits(self, volume: _Volume, axis: int, network: Network) -> Iterator[tuple[int, torch.Tensor]]:
         """(first slice, logits (N, classes, H, W) on the volume's own grid), batch after batch."""
         voxels = volume.voxels
         depth = voxels.shape[1 + axis]

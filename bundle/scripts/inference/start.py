@@ -1,7 +1,6 @@
 """What a run opens before its first case; what cannot be opened ends the process with one sentence."""
 
 import copy
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,53 +8,15 @@ from typing import Any
 import torch.nn as nn
 
 from ..cores import started_together
+from ..hashing import digest, file_digest, together
 from ..networks import Ensemble, load_weights
 from ..networks.weights_file import paths_of
 from ..plain_exit import plain_exit
-from ..results import Label, Manifest, label_table
-from ..study import Archive, Found, find_cases, is_address, limits_of
+from ..results import Manifest, class_labels
+from ..study import find_input, is_address
 
-
-def open_input(
-    dataset_dir: str | Path,
-    series: str | None = None,
-    limits: Mapping[str, Any] | None = None,
-    split_pages: bool = False,
-    plain_http: bool = False,
-    channel_files: int = 1,
-) -> Found | Archive:
-    """Find the cases of an input, or the series of a DICOMweb query; arguments as for :class:`Cohort`.
-
-    Raises:
-        SystemExit: there is nothing to read, or the selection or the URL is malformed.
-    """
-    with plain_exit("cannot read the input"):
-        bounds = limits_of(limits)
-        if is_address(dataset_dir):
-            return Archive(str(dataset_dir), series, bounds, plain_http)
-        return find_cases(
-            str(dataset_dir),
-            series=series,
-            limits=bounds,
-            split_pages=split_pages,
-            channel_files=channel_files,
-        )
-
-
-@plain_exit("cannot use the labels")
-def open_labels(labels: Sequence[Mapping[str, Any]], out_channels: int) -> tuple[Label, ...]:
-    """The label table, one label for each class above the background; of a network of one channel, its one label.
-
-    Raises:
-        SystemExit: it is malformed, or its values are not those of the network's classes.
-    """
-    table = label_table(labels)
-    if [label.value for label in table] != list(range(1, max(out_channels, 2))):
-        raise ValueError(
-            f"out_channels is {out_channels}, but the labels have the values {[label.value for label in table]}; "
-            "name each class from 1 once in the task's labels"
-        )
-    return table
+open_input = plain_exit("cannot read the input")(find_input)
+open_labels = plain_exit("cannot use the labels")(class_labels)
 
 
 def may_store(store: bool, dataset_dir: str | Path, seg: str, deidentify: bool) -> bool:
@@ -88,7 +49,7 @@ def provenance(
     return {
         "model_sha256": _weights_sha256(ckpt_path),
         "device": str(device),
-        "settings_sha256": hashlib.sha256(repr(settings).encode()).hexdigest(),
+        "settings_sha256": digest(repr(settings), 64),
     }
 
 
@@ -116,7 +77,7 @@ def open_manifest(
                 "for the results"
             )
         common = (str(dataset_dir), *(provenance.get(name) for name in ("model_sha256", "settings_sha256")))
-        run = hashlib.sha256(repr((common, reading)).encode()).hexdigest()[:16] if started_together() else ""
+        run = digest(repr((common, reading)), 16) if started_together() else ""
         return Manifest(str(output_dir), provenance, run)
 
 
@@ -138,5 +99,4 @@ def _weights_sha256(ckpt_path: str | Path | Sequence[str | Path]) -> str:
     paths = paths_of(ckpt_path)
     if not all(Path(path).is_file() for path in paths):
         return ""
-    digests = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths]
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return together([file_digest(path) for path in paths])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..plain_exit import plain_exit
-from ..replacing import replacing
+from ..replacing import write_text
 from .weights_file import beside, paths_of
 
 FILE = "data_license.txt"
@@ -46,5 +46,4 @@ def hand_on_license(ckpt_path: str | Path | Sequence[str | Path] | None, ckpt_di
         file.unlink(missing_ok=True)
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as temporary:
-        temporary.write_text(f"{found}\n", encoding="utf-8")
+    write_text(file, f"{found}\n")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..replacing import replacing
+from ..replacing import write_text
 from ..results import label_table
 from ..study.fitness import thick_axis
 from .choices import Choice, rounded, stacked_otherwise
@@ -103,5 +103,4 @@ def write(
         **{name: choice.value for name, choice in choices.items()},
     }
     file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as temporary:
-        temporary.write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
+    write_text(file, json.dumps(content, indent=4) + "\n")

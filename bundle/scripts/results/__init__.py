@@ -1,9 +1,9 @@
 """What goes out: NIfTI, DICOM SEG and SR, measurements, preview, report and the manifest."""
 
+from ..lock import LockedError
 from .agreement import expected_dice
 from .bids import is_our_bids, write_bids
-from .labels import Code, Label, label_table
-from .lock import LockedError
+from .labels import Code, Label, class_labels, label_table
 from .manifest import Manifest, read_manifest, read_measurements
 from .measurements import measure
 from .nifti import write_image, write_nifti, write_picture
@@ -25,6 +25,7 @@ __all__ = [
     "PostProcessd",
     "Ranks",
     "ResultsWriter",
+    "class_labels",
     "expected_dice",
     "explained",
     "is_our_bids",

@@ -10,11 +10,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .. import __version__
-from ..replacing import replacing
-from ..study.privacy import digest
+from ..hashing import digest
+from ..replacing import replacing, write_text
 from .labels import Label
-from .manifest import Row, read_manifest
+from .manifest import read_manifest
 from .staging import TABLES, explained
+from .tables import Row
 
 BIDS_VERSION = "1.10.0"
 # subject, entities, suffix
@@ -52,9 +53,9 @@ def write_bids(output_dir: Path | str, labels: Sequence[Label]) -> list[Path]:
         kept = {*wanted, *(_sidecar(target) for target in wanted)}
         for left in [path for path in folder.glob(_OURS) if path not in kept]:
             left.unlink()
-        _write_text(folder / "dataset_description.json", _described(labels))
-        _write_text(folder / "dseg.tsv", _table(labels))
-        _write_text(folder / ".bidsignore", _ignored(rows))
+        write_text(folder / "dataset_description.json", _described(labels))
+        write_text(folder / "dseg.tsv", _table(labels))
+        write_text(folder / ".bidsignore", _ignored(rows))
     except OSError as error:
         raise explained(error) from None
     return sorted(wanted)
@@ -145,7 +146,7 @@ def _write_mask(source: Path, target: Path, row: Row) -> None:
         "ModelSHA256": row["model_sha256"],
         "Warnings": row["warnings"],
     }
-    _write_text(_sidecar(target), _json(told))
+    write_text(_sidecar(target), _json(told))
 
 
 def _sidecar(target: Path) -> Path:
@@ -177,8 +178,3 @@ def _ignored(rows: Sequence[Row]) -> str:
 
 def _json(content: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-
-
-def _write_text(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -108,6 +108,22 @@ def label_table(config: Sequence[Mapping[str, Any]]) -> tuple[Label, ...]:
     return tuple(labels)
 
 
+def class_labels(labels: Sequence[Mapping[str, Any]], out_channels: int) -> tuple[Label, ...]:
+    """The label table, one label for each class above the background; of a network of one channel, its one label.
+
+    Raises:
+        ValueError: it is malformed, or its values are not those of the network's classes.
+    """
+    table = label_table(labels)
+    values = [label.value for label in table]
+    if values != list(range(1, max(out_channels, 2))):
+        raise ValueError(
+            f"out_channels is {out_channels}, but the labels have the values {values}; "
+            "name each class from 1 once in the task's labels"
+        )
+    return table
+
+
 def _label(entry: Any) -> Label:
     if not isinstance(entry, Mapping):
         raise ValueError(f"a label must be a mapping with the keys {', '.join(_REQUIRED)}, got {entry!r}")

@@ -1,10 +1,7 @@
 """The account of every case (manifest.csv) and the table of all measurements, true at any moment."""
 
-import csv
-import io
 import json
 import platform
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta, timezone
@@ -14,11 +11,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from .. import __version__
-from ..replacing import replacing
-from .lock import FolderLock, LockedError
+from ..lock import FolderLock, LockedError
 from .measurements import COLUMNS as MEASURED
 from .ranks import Ranks
 from .staging import PARTIAL, explained, holds_results, recover, refuse_foreign_report
+from .tables import Row, read_table, write_table
 
 COLUMNS = (
     "case_id",
@@ -41,11 +38,7 @@ COLUMNS = (
 )
 MEASUREMENT_COLUMNS = ("case_id", *MEASURED)
 STATUSES = ("done", "refused", "failed")
-_MEND = "take out what is damaged, whose cases are then done anew, or choose another output folder"
 _EARLIER = "an earlier run's result"
-_RISKY = frozenset("=+-@\t\r'")
-
-Row = dict[str, str]
 
 
 class Manifest:
@@ -137,11 +130,6 @@ class Manifest:
     def rows(self) -> list[Row]:
         """One row a case, by case id, with the keys of ``COLUMNS``; a copy."""
         return [dict(row) for _, row in sorted(self._rows.items())]
-
-    def is_done(self, case_id: str, input_sha256: str) -> bool:
-        """Whether the case was done with this input and these weights and all its files are still there."""
-        row = self.whole(case_id, "input_sha256", input_sha256)
-        return row is not None and row["status"] == "done"
 
     def whole(self, case_id: str, key: str, sha256: str) -> Row | None:
         """The case's row, if all its files are there, made with these weights and settings.
@@ -281,7 +269,7 @@ class Manifest:
     def _load_measurements(self) -> None:
         """Bring the rows in step with the case folders, which a killed run may have left a step ahead."""
         earlier: dict[str, list[Row]] = {}
-        for row in _read(self.output_dir / "measurements.csv", MEASUREMENT_COLUMNS):
+        for row in read_measurements(self.output_dir):
             earlier.setdefault(row["case_id"], []).append(row)
         for case_id, row in list(self._rows.items()):
             if row["status"] != "done":
@@ -316,7 +304,7 @@ class Manifest:
         }
         try:
             for name in order:
-                _write(self.output_dir / name, *tables[name])
+                write_table(self.output_dir / name, *tables[name])
         except OSError as error:
             raise explained(error) from None
 
@@ -328,12 +316,12 @@ def _holds(file: Path) -> bool:
 
 def read_manifest(output_dir: Path | str) -> list[Row]:
     """The rows of an output folder's manifest.csv, none if there is none; needs no lock."""
-    return _read(Path(output_dir) / "manifest.csv", COLUMNS)
+    return read_table(Path(output_dir) / "manifest.csv", COLUMNS, {"status": STATUSES})
 
 
 def read_measurements(output_dir: Path | str) -> list[Row]:
     """The rows of an output folder's measurements.csv, none if there is none; needs no lock."""
-    return _read(Path(output_dir) / "measurements.csv", MEASUREMENT_COLUMNS)
+    return read_table(Path(output_dir) / "measurements.csv", MEASUREMENT_COLUMNS, {})
 
 
 def versions() -> str:
@@ -345,51 +333,6 @@ def versions() -> str:
         except metadata.PackageNotFoundError:
             continue
     return "; ".join(parts)
-
-
-def _read(path: Path, columns: Sequence[str]) -> list[Row]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return []
-    except UnicodeDecodeError:
-        raise ValueError(f"{path.name} in the output folder is no text: move it away") from None
-    try:
-        header, *lines = list(csv.reader(io.StringIO(text, newline=""), strict=True)) or [[]]
-    except csv.Error as error:
-        raise ValueError(f"{path.name} in the output folder is damaged ({error}): {_MEND}") from None
-    missing = [name for name in columns[:9] if name not in header]
-    if missing:
-        raise ValueError(
-            f"{path.name} in the output folder is not ours, it lacks the columns {', '.join(missing)}: "
-            "move it away or choose another output folder"
-        )
-    absent = dict.fromkeys(columns, "")
-    rows = [absent | dict(zip(header, map(_unguarded, line), strict=False)) for line in lines if line]
-    for line, row in zip(filter(None, lines), rows, strict=True):
-        if len(line) != len(header) or row.get("status", STATUSES[0]) not in STATUSES:
-            raise ValueError(f"{path.name} in the output folder is damaged (row of {line[0]!r}): {_MEND}")
-    return [{name: row[name] for name in columns} for row in rows]
-
-
-def _write(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([guarded(row[name]) for name in columns] for row in rows)
-
-
-def guarded(cell: str) -> str:
-    """A cell which no spreadsheet takes for a formula; a number stays as it is."""
-    return f"'{cell}" if cell[:1] in _RISKY and not _is_number(cell) else cell
-
-
-def _unguarded(cell: str) -> str:
-    return cell[1:] if cell[:1] == "'" else cell
-
-
-def _is_number(cell: str) -> bool:
-    return re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?", cell) is not None
 
 
 def _cell(value: Any) -> str:

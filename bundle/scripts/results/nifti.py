@@ -59,8 +59,7 @@ def form_of(image: Any) -> tuple[int, bool]:
         image: MetaTensor as ``scripts.study.read_case`` gives it.
     """
     meta = getattr(image, "meta", {})
-    codes = [int(meta.get(key, 0)) for key in ("sform_code", "qform_code")]
-    return next((code for code in codes if 1 <= code <= 5), 1), bool(meta.get("flat", False))
+    return int(meta.get("sform_code") or 1), bool(meta.get("flat", False))
 
 
 def write_nifti(

@@ -7,9 +7,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ..replacing import replacing
-from .manifest import STATUSES, Row, read_manifest, read_measurements
+import numpy as np
+
+from ..replacing import write_text
+from .manifest import STATUSES, read_manifest, read_measurements
 from .staging import case_folder, explained
+from .tables import Row
 
 SHEET = ".slices.json"
 _TEMPLATE = Path(__file__).with_name("report.html")
@@ -55,8 +58,7 @@ def write_report(output_dir: Path | str) -> Path:
     )
     path = folder / "report.html"
     try:
-        with replacing(path) as temporary:
-            temporary.write_text(page, encoding="utf-8")
+        write_text(path, page)
     except OSError as error:
         raise explained(error) from None
     return path
@@ -124,9 +126,7 @@ def _cohort(name: str, unit: str, values: list[float], cases: int, colour: list[
     if not values:
         return cohort | {"bars": [], "low": 0, "high": 0, "median": 0}
     low, high = min(values), max(values)
-    counts = [0] * (_BINS if high > low else 1)
-    for value in values:
-        counts[min(int((value - low) / (high - low or 1) * len(counts)), len(counts) - 1)] += 1
+    counts = np.histogram(values, _BINS if high > low else 1)[0].tolist()
     return cohort | {
         "low": f"{low:.4g}",
         "high": f"{high:.4g}",

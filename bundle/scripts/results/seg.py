@@ -29,7 +29,6 @@ def write_seg(
     all_slices: bool = False,
     deidentify: bool = False,
     model_sha256: str = "",
-    version: str = __version__,
 ) -> None:
     """Write a DICOM SEG of a mask on the grid of its source series.
 
@@ -47,20 +46,19 @@ def write_seg(
         all_slices: keep frames without a label, for readers that count on one frame a slice and segment.
         deidentify: replace the patient's identity, which is else copied from the source.
         model_sha256: hash of the weights.
-        version: of the software.
 
     Raises:
         FileNotFoundError: a source file vanished.
-        ValueError: the mask holds a value outside the table, or does not lie on the source series.
-        RuntimeError: highdicom is not installed, or refuses the headers of the series.
+        ValueError: the mask holds a value outside the table, or does not lie on the source series; highdicom is
+            not installed, or refuses the headers of the series.
     """
     mask = as_labels(labels, 3)
     grid = affine_of(labels) if affine is None else affine
     numbers = [label.value if labelmap else index for index, label in enumerate(table, 1)]
     frames = _frames(mask, table, numbers)
     import_highdicom()
-    described = [_description(*pair, model_sha256, version) for pair in zip(table, numbers, strict=True)]
-    made_by = equipment(model_sha256, version)
+    described = [_description(*pair, model_sha256) for pair in zip(table, numbers, strict=True)]
+    made_by = equipment(model_sha256)
     with replacing(path) as temporary, discreet("a DICOM SEG"):
         sources = read_sources(case, grid, mask.shape, deidentify=deidentify)
         if labelmap:
@@ -148,12 +146,12 @@ def import_highdicom() -> Any:
     return highdicom
 
 
-def equipment(model_sha256: str, version: str) -> dict[str, Any]:
+def equipment(model_sha256: str) -> dict[str, Any]:
     """What made the object, as highdicom's constructors take it; the serial number is the weights' hash."""
     return {
         "manufacturer": MANUFACTURER,
         "manufacturer_model_name": ALGORITHM,
-        "software_versions": version,
+        "software_versions": __version__,
         "device_serial_number": model_sha256[:64] or "unknown",
     }
 
@@ -194,7 +192,7 @@ def _frames(mask: np.ndarray, table: Sequence[Label], numbers: Sequence[int]) ->
     return frames if np.array_equal(lookup[known], np.flatnonzero(known)) else lookup[frames]
 
 
-def _description(label: Label, number: int, model_sha256: str, version: str) -> Any:
+def _description(label: Label, number: int, model_sha256: str) -> Any:
     import highdicom as hd
     from highdicom.color import CIELabColor
     from pydicom.sr.codedict import codes
@@ -202,7 +200,7 @@ def _description(label: Label, number: int, model_sha256: str, version: str) -> 
     identification = hd.AlgorithmIdentificationSequence(
         name=ALGORITHM,
         family=codes.DCM.ArtificialIntelligence,
-        version=version,
+        version=__version__,
         source=MANUFACTURER,
         parameters={"model_sha256": model_sha256} if model_sha256 else None,
     )

@@ -15,8 +15,9 @@ from pydicom.uid import CTImageStorage, MRImageStorage, PositronEmissionTomograp
 from pydicom.valuerep import DA, DT, TM, format_number_as_ds
 
 from ..study.case import Case
-from ..study.enhanced import FRAME_TYPES
+from ..study.enhanced import FrameHeader, frame_headers
 from ..study.geometry import SPACING_TOLERANCE, Plane, axes
+from ..study.header import Header
 from ..study.quiet import quiet
 
 LPS = np.diag([-1.0, -1.0, 1.0])
@@ -35,6 +36,7 @@ _REFERENCE = (
     *_GEOMETRY,
 )
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_SCALE = ("RescaleSlope", "RescaleType")
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 _ASKED_FOR = (
     "PatientID",
@@ -93,6 +95,7 @@ class Sources:
         spacing: mm between rows, then between columns.
         thickness: of a slice, mm.
         between: distance of two slices along their normal in mm, None for a single slice.
+        hounsfield: whether the values of a CT are Hounsfield units, as far as its header says.
         classes: true SOP class by SOP instance, of instances that are presented to highdicom as CT images.
     """
 
@@ -103,6 +106,7 @@ class Sources:
     spacing: tuple[float, float]
     thickness: float
     between: float | None
+    hounsfield: bool
     classes: dict[str, str] = field(default_factory=dict)
 
     def restore_classes(self, dataset: Dataset) -> None:
@@ -119,7 +123,7 @@ class _Frame:
     position: np.ndarray
     orientation: np.ndarray
     spacing: np.ndarray
-    localizer: bool
+    header: FrameHeader
 
 
 def read_sources(
@@ -139,7 +143,7 @@ def read_sources(
     """
     headers = [_header(case, file) for file in case.files]
     frames = [frame for owner, header in enumerate(headers) for frame in _frames(owner, header)]
-    volume = [frame for frame in frames if not frame.localizer]
+    volume = [frame for frame in frames if not frame.header.localizer]
     chosen = _match(case, volume or frames, LPS @ affine[:3], shape)
     first = chosen[0]
     positions = np.array([frame.position for frame in chosen])
@@ -160,6 +164,7 @@ def read_sources(
         spacing=(float(first.spacing[0]), float(first.spacing[1])),
         thickness=_decimal(float(thickness)),
         between=_decimal(between) if between else None,
+        hounsfield=not first.header.doubts_of_hounsfield,
     )
     _complete(sources, case, deidentify)
     return sources
@@ -176,7 +181,7 @@ def _all_items(dataset: Dataset) -> Iterator[Dataset]:
 
 def _header(case: Case, file: Path, full: bool = False) -> Dataset:
     """A file's header, whole or only what a reference needs."""
-    wanted = None if full else [*_REFERENCE, *_GROUPS]
+    wanted = None if full else [*_REFERENCE, *_GROUPS, *_SCALE]
     try:
         header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=wanted)
     except FileNotFoundError:
@@ -198,33 +203,13 @@ def _is_multiframe(header: Dataset) -> bool:
 
 
 def _frames(owner: int, header: Dataset) -> Iterator[_Frame]:
-    """Every frame that has a place in the patient."""
-    shared = header.get("SharedFunctionalGroupsSequence") or [Dataset()]
-    for item in header.get("PerFrameFunctionalGroupsSequence") or [Dataset()]:
-        found = [
-            _find("PlanePositionSequence", "ImagePositionPatient", item, shared[0], header),
-            _find("PlaneOrientationSequence", "ImageOrientationPatient", item, shared[0], header),
-            _find("PixelMeasuresSequence", "PixelSpacing", item, shared[0], header),
-        ]
-        if all(value is not None for value in found):
-            position, orientation, spacing = (np.array(value, np.float64) for value in found)
-            plane = Plane("", tuple(position), tuple(orientation), tuple(spacing))
+    """Every frame that has a place in the patient, as the reader takes it."""
+    told = Header(header, "")
+    for frame in frame_headers(told, told.integer("NumberOfFrames") or 1):
+        if frame.position and frame.orientation and frame.spacing:
+            plane = Plane("", frame.position, frame.orientation, frame.spacing)
             directions = axes(plane)[:2].ravel()  # as the grid was made of them
-            yield _Frame(owner, position, directions, spacing, _is_localizer(item, shared[0], header))
-
-
-def _find(group: str, keyword: str, item: Dataset, shared: Dataset, root: Dataset) -> Any:
-    for holder in (item, shared):
-        if holder.get(group) and keyword in holder[group][0]:
-            return holder[group][0].get(keyword)
-    return root.get(keyword)
-
-
-def _is_localizer(item: Dataset, shared: Dataset, root: Dataset) -> bool:
-    """Whether the reader left the frame out, for the type of the image or of the frame."""
-    kinds = (_find(group, "FrameType", item, shared, Dataset()) for group in FRAME_TYPES)
-    kind = next((kind for kind in kinds if kind), root.get("ImageType")) or ()
-    return "LOCALIZER" in [str(part).strip().upper() for part in ([kind] if isinstance(kind, str) else kind)]
+            yield _Frame(owner, np.array(frame.position), directions, np.array(frame.spacing), frame)
 
 
 def _number(value: Any) -> float:

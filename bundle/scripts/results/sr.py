@@ -10,7 +10,7 @@ import pydicom
 from .. import __version__
 from ..replacing import replacing
 from ..study.case import Case
-from .labels import Label
+from .labels import Code, Label
 from .seg import ALGORITHM, MANUFACTURER, coded, equipment, import_highdicom, series_number
 from .sources import Sources, discreet, read_sources
 
@@ -22,20 +22,20 @@ _SEG_TAGS = (
     "SegmentSequence",
 )
 _PROCEDURES = {
-    "CT": ("77477000", "SCT", "Computed Tomography"),
-    "MR": ("113091000", "SCT", "Magnetic Resonance Imaging"),
+    "CT": Code("77477000", "SCT", "Computed Tomography"),
+    "MR": Code("113091000", "SCT", "Magnetic Resonance Imaging"),
 }
-_OTHER_PROCEDURE = ("363679005", "SCT", "Imaging procedure")
-_MILLILITRE = ("ml", "UCUM", "ml")
+_OTHER_PROCEDURE = Code("363679005", "SCT", "Imaging procedure")
+_VOLUME, _MILLILITRE = Code("118565006", "SCT", "Volume"), Code("ml", "UCUM", "ml")
 _INTENSITIES = {
-    "CT": (("112031", "DCM", "Attenuation Coefficient"), ("[hnsf'U]", "UCUM", "Hounsfield unit")),
-    "MR": (("110852", "DCM", "MR signal intensity"), ("1", "UCUM", "no units")),
+    "CT": (Code("112031", "DCM", "Attenuation Coefficient"), Code("[hnsf'U]", "UCUM", "Hounsfield unit")),
+    "MR": (Code("110852", "DCM", "MR signal intensity"), Code("1", "UCUM", "no units")),
 }
 _STATISTICS = {
-    "mean": ("373098007", "SCT", "Mean"),
-    "std": ("386136009", "SCT", "Standard Deviation"),
-    "min": ("255605001", "SCT", "Minimum"),
-    "max": ("56851009", "SCT", "Maximum"),
+    "mean": Code("373098007", "SCT", "Mean"),
+    "std": Code("386136009", "SCT", "Standard Deviation"),
+    "min": Code("255605001", "SCT", "Minimum"),
+    "max": Code("56851009", "SCT", "Maximum"),
 }
 
 
@@ -50,7 +50,6 @@ def write_sr(
     shape: Sequence[int],
     deidentify: bool = False,
     model_sha256: str = "",
-    version: str = __version__,
 ) -> None:
     """Write the measurements of a case as a Comprehensive 3D SR that refers to the segments of a SEG.
 
@@ -67,11 +66,10 @@ def write_sr(
         shape: columns, rows, slices.
         deidentify: replace the patient's identity.
         model_sha256: hash of the weights.
-        version: of the software.
 
     Raises:
         FileNotFoundError: a source file vanished.
-        RuntimeError: highdicom is not installed, or refuses the headers of the series.
+        ValueError: highdicom is not installed, or refuses the headers of the series.
     """
     hd = import_highdicom()
     with replacing(path) as temporary, discreet("a DICOM SR"):
@@ -79,32 +77,32 @@ def write_sr(
         segmentation = pydicom.dcmread(seg, stop_before_pixels=True, specific_tags=list(_SEG_TAGS))
         segments = [item for item in segmentation.SegmentSequence if item.SegmentNumber > 0]
         groups = [
-            _group(row, label, int(item.SegmentNumber), segmentation, sources, model_sha256, version)
+            _group(row, label, int(item.SegmentNumber), segmentation, sources, model_sha256)
             for row, label, item in zip(measurements, table, segments, strict=True)
         ]
         report = hd.sr.Comprehensive3DSR(
             evidence=[*sources.images, *sources.further, segmentation],
-            content=_content(groups, sources, version, model_sha256),
+            content=_content(groups, sources, model_sha256),
             series_instance_uid=hd.UID(),
             series_number=series_number(sources.images[0], 2),
             series_description=f"{ALGORITHM} measurements",
             sop_instance_uid=hd.UID(),
             instance_number=1,
             is_complete=True,
-            **equipment(model_sha256, version),
+            **equipment(model_sha256),
         )
         sources.restore_classes(report)
         report.save_as(temporary)
 
 
-def _content(groups: Sequence[Any], sources: Sources, version: str, model_sha256: str) -> Any:
+def _content(groups: Sequence[Any], sources: Sources, model_sha256: str) -> Any:
     """The measurement report with its observer: this software."""
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
     device = hd.sr.DeviceObserverIdentifyingAttributes(
         uid=hd.UID(),
-        name=f"{ALGORITHM} {version}",
+        name=f"{ALGORITHM} {__version__}",
         manufacturer_name=MANUFACTURER,
         model_name=ALGORITHM,
         serial_number=model_sha256[:64] or "unknown",
@@ -113,7 +111,7 @@ def _content(groups: Sequence[Any], sources: Sources, version: str, model_sha256
     modality = sources.images[0].get("Modality", "")
     report = hd.sr.MeasurementReport(
         observation_context=hd.sr.ObservationContext(observer_device_context=observer),
-        procedure_reported=_code(_PROCEDURES.get(modality, _OTHER_PROCEDURE)),
+        procedure_reported=coded(_PROCEDURES.get(modality, _OTHER_PROCEDURE)),
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
     )
@@ -127,17 +125,17 @@ def _group(
     segmentation: Any,
     sources: Sources,
     model_sha256: str,
-    version: str,
 ) -> Any:
     """The measurements of one segment."""
     import highdicom as hd
 
     source = sources.images[0]
     algorithm = hd.sr.AlgorithmIdentification(
-        name=ALGORITHM, version=version, parameters=[f"model_sha256={model_sha256 or 'unknown'}"]
+        name=ALGORITHM, version=__version__, parameters=[f"model_sha256={model_sha256 or 'unknown'}"]
     )
-    measured = [_measurement(("118565006", "SCT", "Volume"), row["volume_ml"], _MILLILITRE)]
-    if source.get("Modality") in _INTENSITIES and row["mean"] is not None and _has_unit(source):
+    measured = [_measurement(_VOLUME, row["volume_ml"], _MILLILITRE)]
+    known = sources.hounsfield if source.get("Modality") == "CT" else source.get("Modality") in _INTENSITIES
+    if known and row["mean"] is not None:
         name, unit = _INTENSITIES[source.Modality]
         measured += [_measurement(name, row[key], unit, how) for key, how in _STATISTICS.items()]
     site = hd.sr.FindingSite(
@@ -160,36 +158,12 @@ def _group(
     )
 
 
-def _has_unit(source: Any) -> bool:
-    """Whether a CT's values are Hounsfield units, as far as its header says; other modalities have no such unit."""
-    if source.Modality != "CT":
-        return True
-    groups = [
-        *source.get("SharedFunctionalGroupsSequence", ()),
-        *source.get("PerFrameFunctionalGroupsSequence", ())[:1],
-    ]
-    told = [item for group in groups for item in group.get("PixelValueTransformationSequence", ())]
-    scale = told[0] if told else source
-    return "RescaleSlope" in scale and str(scale.get("RescaleType") or "HU").upper() == "HU"
-
-
-def _measurement(
-    name: tuple[str, str, str],
-    value: float,
-    unit: tuple[str, str, str],
-    derivation: tuple[str, str, str] | None = None,
-) -> Any:
+def _measurement(name: Code, value: float, unit: Code, derivation: Code | None = None) -> Any:
     import highdicom as hd
 
     return hd.sr.Measurement(
-        name=_code(name),
+        name=coded(name),
         value=float(value),
-        unit=_code(unit),
-        derivation=_code(derivation) if derivation else None,
+        unit=coded(unit),
+        derivation=coded(derivation) if derivation else None,
     )
-
-
-def _code(parts: tuple[str, str, str]) -> Any:
-    from highdicom.sr import CodedConcept
-
-    return CodedConcept(*parts)

@@ -11,12 +11,17 @@ import numpy as np
 from .. import __version__
 from ..cores import cores
 from ..study.case import Case
+from .agreement import write_uncertainty
 from .labels import Label
 from .manifest import Manifest
-from .measurements import Measurement, measure, rounded
+from .measurements import measure, rounded
 from .nifti import affine_of, as_labels, form_of, write_image, write_nifti, write_picture
+from .preview import preview
 from .report import SHEET
+from .seg import write_seg
 from .segframes import slices_first
+from .sheet import slice_sheet
+from .sr import write_sr
 from .staging import case_folder, explained, refuse_foreign, staged
 
 SegKind = Literal["binary", "labelmap", "off"]
@@ -64,9 +69,9 @@ class ResultsWriter:
         self.save_image = save_image
         self.seg: SegKind = seg
         self.sr = sr
-        self.deidentify = deidentify
         self.seg_all_slices = seg_all_slices
         self.model_sha256 = dict(provenance or {}).get("model_sha256", "")
+        self._of_dicom: dict[str, Any] = {"deidentify": deidentify, "model_sha256": self.model_sha256}
         self._manifest = manifest
 
     def write(
@@ -138,7 +143,16 @@ class ResultsWriter:
             _write_json(account, partial / names[-1], indent=1)
             if self.sr and SEG in names:
                 names.append("measurements.dcm")
-                self._write_sr(rows, case, affine_of(image), mask.shape, partial / SEG, partial / names[-1])
+                write_sr(
+                    rows,
+                    case,
+                    self.labels,
+                    partial / SEG,
+                    partial / names[-1],
+                    affine=affine_of(image),
+                    shape=mask.shape,
+                    **self._of_dicom,
+                )
             if self._manifest and folder.exists():
                 self._manifest.forget(case.case_id)
         return tuple(f"{case.case_id}/{name}" for name in names)
@@ -147,10 +161,6 @@ class ResultsWriter:
         self, case: Case, image: Any, mask: np.ndarray, uncertainty: Any
     ) -> dict[str, Callable[[Path], None]]:
         """What writes each file of a case, by its name; none needs another."""
-        from .agreement import write_uncertainty
-        from .preview import preview
-        from .slices import slice_sheet
-
         picture, form = mask.ndim == 2, form_of(image)
         affine = None if picture else affine_of(image)
         suffix = ".png" if picture else ".nii.gz"
@@ -160,7 +170,16 @@ class ResultsWriter:
             )
         }
         if case.kind == "dicom" and affine is not None and self.seg != "off":
-            files[SEG] = lambda path: self._write_seg(mask, case, affine, path)
+            files[SEG] = lambda path: write_seg(
+                mask[None],
+                case,
+                self.labels,
+                path,
+                affine=affine,
+                labelmap=self.seg == "labelmap",
+                all_slices=self.seg_all_slices,
+                **self._of_dicom,
+            )
         files["preview.png"] = lambda path: preview(image, mask[None], self.labels, path)
         files[SHEET] = lambda path: _write_json(slice_sheet(image, mask[None], self.labels), path)
         if self.save_image:
@@ -170,44 +189,6 @@ class ResultsWriter:
                 uncertainty, affine, path, form=form
             )
         return files
-
-    def _write_seg(self, mask: np.ndarray, case: Case, affine: np.ndarray, path: Path) -> None:
-        from .seg import write_seg
-
-        write_seg(
-            mask[None],
-            case,
-            self.labels,
-            path,
-            affine=affine,
-            labelmap=self.seg == "labelmap",
-            all_slices=self.seg_all_slices,
-            deidentify=self.deidentify,
-            model_sha256=self.model_sha256,
-        )
-
-    def _write_sr(
-        self,
-        rows: Sequence[Measurement],
-        case: Case,
-        affine: np.ndarray,
-        shape: Sequence[int],
-        seg: Path,
-        path: Path,
-    ) -> None:
-        from .sr import write_sr
-
-        write_sr(
-            rows,
-            case,
-            self.labels,
-            seg,
-            path,
-            affine=affine,
-            shape=shape,
-            deidentify=self.deidentify,
-            model_sha256=self.model_sha256,
-        )
 
 
 def _threads(voxels: int) -> int:

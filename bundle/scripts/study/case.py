@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ..hashing import file_digest, together
+
 Kind = Literal["dicom", "nifti", "picture"]
 
 
@@ -42,3 +44,12 @@ class Case:
         if self.shown and file in self.files:
             return self.shown[self.files.index(file)]
         return file.relative_to(self.root).as_posix()
+
+
+def sha256_of(case: Case) -> str:
+    """SHA-256 over a case's content, whatever its files are called and wherever they lie.
+
+    Of several files the order is that of the channels; those of a DICOM series have none.
+    """
+    digests = [file_digest(file) for file in case.files]
+    return together(sorted(digests) if case.kind == "dicom" else digests)

@@ -10,12 +10,12 @@ import torch
 from monai.data import MetaTensor
 
 from ..plain_exit import plain_exit
-from .address import is_address
 from .case import Case, RefusedError
 from .dicomweb import Archive
-from .find import Found, find_cases
+from .find import Found
 from .fitness import Mode, judge
 from .info import Info
+from .inputs import find_input
 from .limits import DEFAULT_LIMITS, Limits, limits_of
 from .read import read_case
 from .server import ServerError
@@ -42,32 +42,6 @@ class Row:
     spacing: tuple[float, ...] = ()
 
 
-def check(
-    root: str | Path,
-    *,
-    series: str | None = None,
-    limits: Limits = DEFAULT_LIMITS,
-    deep: bool = False,
-    rules: Mapping[str, Any] | None = None,
-    fitness: Mode = "refuse",
-) -> list[Row]:
-    """Inspects a file or folder.
-
-    Args:
-        root: file or folder.
-        series: which DICOM series are wanted.
-        limits: caps on untrusted input.
-        deep: read every voxel too; else headers only.
-        rules: what the task was trained on, see :func:`judge`; None compares nothing.
-        fitness: see :func:`judge`.
-
-    Raises:
-        RefusedError: there is nothing to read at all.
-    """
-    found = find_cases(root, series=series, limits=limits)
-    return check_found(found, limits, deep, rules, fitness)
-
-
 def check_found(
     found: Found,
     limits: Limits = DEFAULT_LIMITS,
@@ -75,7 +49,15 @@ def check_found(
     rules: Mapping[str, Any] | None = None,
     fitness: Mode = "refuse",
 ) -> list[Row]:
-    """The table of a search that is done."""
+    """The table of a search.
+
+    Args:
+        found: what it found.
+        limits: caps on untrusted input.
+        deep: read every voxel too; else headers only.
+        rules: what the task was trained on, see :func:`judge`; None compares nothing.
+        fitness: see :func:`judge`.
+    """
     rows = [_row(case, found.info[case.case_id], limits, deep, rules or {}, fitness) for case in found.cases]
     rows += [Row(case.case_id, case.input, case.kind, "refused", reason) for case, reason in found.refused]
     return rows
@@ -130,18 +112,8 @@ def print_check(
     notices: list[str] = []
     with plain_exit("cannot check the input"):
         bounds = limits_of(limits)
-        if is_address(dataset_dir):
-            portions = _portions(Archive(str(dataset_dir), series, bounds, plain_http))
-        else:
-            found = find_cases(
-                str(dataset_dir),
-                series=series,
-                limits=bounds,
-                split_pages=split_pages,
-                channel_files=channel_files,
-            )
-            portions = iter([found])
-        for found in portions:
+        whole = find_input(dataset_dir, series, limits, split_pages, plain_http, channel_files)
+        for found in _portions(whole) if isinstance(whole, Archive) else [whole]:
             table += check_found(found, bounds, deep, rules, fitness)
             notices += found.notices
     print("\n".join([*_lines(table), *notices]))

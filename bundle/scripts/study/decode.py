@@ -71,7 +71,7 @@ class Worker:
             try:
                 return self._exchange(process, request, data, expected, widen)
             except (OSError, EOFError, ValueError):
-                self._stop()
+                self.close()
                 how = "crashed on it; the file is damaged, fetch it again"
                 if expired.is_set():
                     how = (
@@ -84,7 +84,7 @@ class Worker:
                     f"{name}: its image data cannot be decoded ({error}); fetch the file again"
                 ) from None
             except BaseException:
-                self._stop()
+                self.close()
                 raise
             finally:
                 done.set()
@@ -110,16 +110,13 @@ class Worker:
         if "error" in reply:
             raise _UndecodedError(reply["error"])
         if reply["bytes"] > expected:
-            self._stop()
+            self.close()
             raise _UndecodedError(f"{reply['bytes']} bytes, expected {expected}")
         widen = widen and reply["dtype"] == "|u1"
         held = np.empty((1 + widen, *reply["shape"]), np.dtype(reply["dtype"]))
-        view, done = memoryview(held[-1].reshape(-1).view(np.uint8)), 0  # type: ignore[arg-type]
-        while done < len(view):
-            got = process.stdout.readinto(view[done:])  # type: ignore[attr-defined]
-            if not got:
-                raise EOFError
-            done += got
+        into = held[-1].reshape(-1).view(np.uint8)
+        if process.stdout.readinto(into) < into.size:  # type: ignore[attr-defined]
+            raise EOFError
         return _widened(held) if widen else held[0], reply["colour"]
 
     def _running(self) -> "subprocess.Popen[bytes]":
@@ -134,7 +131,8 @@ class Worker:
             self.owner = os.getpid()
         return self.process
 
-    def _stop(self) -> None:
+    def close(self) -> None:
+        """Ends the process; the next request starts another."""
         if self.process is not None and self.owner == os.getpid():
             self.process.kill()
             self.process.wait()
@@ -145,10 +143,6 @@ class Worker:
                 except OSError:
                     continue
         self.process = None
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._stop()
 
 
 def _widened(held: np.ndarray) -> np.ndarray:

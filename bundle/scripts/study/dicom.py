@@ -6,11 +6,12 @@ import numpy as np
 
 from .case import Case, RefusedError
 from .colour import to_rgb
+from .entry import Entry
 from .fill import fill, whole
 from .frames import iterate_frames
 from .limits import Limits
 from .pixels import clean
-from .series import Entry, Plan, make_plan
+from .series import Plan, make_plan
 from .source import read_source
 
 

@@ -1,17 +1,16 @@
 """The series that a query to a DICOMweb server finds, retrieved one after another as files."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..hashing import digest
 from .address import Address, parse_address
 from .case import Case, RefusedError
 from .find import Found, search
 from .header import is_uid
 from .limits import DEFAULT_LIMITS, Limits
-from .privacy import digest
 from .selection import parse_selection
 from .server import Listed, Server, ServerError, value
 from .sop import IMAGELESS_MODALITIES
@@ -140,7 +139,7 @@ class Archive:
 
 def _listing(series: RemoteSeries, instances: list[str]) -> Listing:
     text = "\n".join((series.study, series.uid, *series.who, *instances))
-    return Listing(instances, hashlib.sha256(text.encode()).hexdigest())
+    return Listing(instances, digest(text, 64))
 
 
 def _series(entry: Listed) -> RemoteSeries:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from .case import RefusedError
-from .header import Header
+from .header import Header, shorten
 
 _GROUPS = {
     "ImagePositionPatient": "PlanePositionSequence",
@@ -16,7 +16,7 @@ _GROUPS = {
     "RescaleType": "PixelValueTransformationSequence",
 }
 MOST_FRAMES = 2**14
-FRAME_TYPES = (
+_FRAME_TYPES = (
     "MRImageFrameTypeSequence",
     "CTImageFrameTypeSequence",
     "PETFrameTypeSequence",
@@ -58,6 +58,14 @@ class FrameHeader:
         """Whether the frame serves to plan others."""
         return "LOCALIZER" in self.image_type
 
+    @property
+    def doubts_of_hounsfield(self) -> list[str]:
+        """What of a CT's header lets its values be no Hounsfield units, in words."""
+        doubts = ["without RescaleSlope"] if self.slope is None else []
+        if self.rescale_type.upper() not in ("", "HU"):
+            doubts.append(f"whose RescaleType is {shorten(self.rescale_type)}")
+        return doubts
+
 
 def frame_headers(header: Header, frames: int) -> tuple[FrameHeader, ...]:
     """One entry a frame.
@@ -67,13 +75,11 @@ def frame_headers(header: Header, frames: int) -> tuple[FrameHeader, ...]:
     """
     per_frame = header.items("PerFrameFunctionalGroupsSequence")
     shared = header.group("SharedFunctionalGroupsSequence")
-    if not per_frame and shared is None:
-        if frames > MOST_FRAMES:
-            raise header.refusal("NumberOfFrames", f"is {frames}, more than {MOST_FRAMES}; split the file")
-        frame = _frame(0, [header], header)
-        return tuple(replace(frame, index=index) for index in range(frames))
     if frames > MOST_FRAMES:
         raise header.refusal("NumberOfFrames", f"is {frames}, more than {MOST_FRAMES}; split the file")
+    if not per_frame and shared is None:
+        frame = _frame(0, [header], header)
+        return tuple(replace(frame, index=index) for index in range(frames))
     if per_frame and len(per_frame) != frames:
         raise RefusedError(
             f"{header.name}: PerFrameFunctionalGroupsSequence has {len(per_frame)} items, but "
@@ -118,7 +124,7 @@ def _frame(index: int, holders: list[Header], root: Header) -> FrameHeader:
 
 def _image_type(holders: list[Header], root: Header) -> tuple[str, ...]:
     for holder in holders:
-        for keyword in FRAME_TYPES:
+        for keyword in _FRAME_TYPES:
             group = holder.group(keyword)
             if group is not None and "FrameType" in group:
                 return tuple(text.upper() for text in group.texts("FrameType"))

@@ -151,13 +151,8 @@ class _FileSearch:
     """Sorts NIfTI files, pictures and everything else into fit cases, refusals and notices."""
 
     def __init__(self, root: Path, mask: Masker, limits: Limits, split_pages: bool, wanted: bool) -> None:
-        self.root, self.mask, self.limits, self.split_pages, self.wanted = (
-            root,
-            mask,
-            limits,
-            split_pages,
-            wanted,
-        )
+        self.root, self.mask, self.limits = root, mask, limits
+        self.split_pages, self.wanted = split_pages, wanted
         self.fit: list[tuple[Case, Info]] = []
         self.refused: list[tuple[Case, str]] = []
         self.notices: list[str] = []
@@ -196,17 +191,12 @@ class _FileSearch:
                 )
             if kind == "nifti":
                 header = read_nifti_header(file, name, self.limits)
-                info = Info(
-                    header.shape,
-                    header.spacing,
-                    header.warnings,
-                    channels=header.volumes,
-                    affine=header.affine,
-                )
+                volumes, affine = header.volumes, header.affine
+                info = Info(header.shape, header.warnings, channels=volumes, affine=affine)
                 self.fit.append((case, info))
                 return
             head = read_picture_header(file, name, self.limits, split_pages=self.split_pages)
-            info = Info(head.shape, (1.0, 1.0), head.warnings, channels=1 if head.grey else 3)
+            info = Info(head.shape, head.warnings, channels=1 if head.grey else 3)
             if head.pages == 1:
                 self.fit.append((case, info))
             for page in range(head.pages if head.pages > 1 else 0):

@@ -2,16 +2,16 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..verify import file_digest
+from ..hashing import digest, file_digest
 from .case import Case, RefusedError
 from .info import Info
 from .kinds import DICOM_SUFFIXES, is_suffixless
 from .limits import Limits
-from .privacy import Masker, digest
+from .privacy import Masker
 from .selection import Selection
 from .series import GEOMETRIC, make_plan
 from .sop import left_out
@@ -102,32 +102,11 @@ class SeriesSearch:
         """
         groups, imageless = self._groups(headers.sources)
         suffixless = {s.file.parent for group in groups.values() for s in group if is_suffixless(s.file)}
-        broken = [(file, self._reworded(reason, file)) for file, reason in headers.broken]
-        broken += [
-            (source.file, f"{source.name}: PixelData is missing; fetch the file again")
-            for source in imageless
-        ]
-        broken += [
-            (
-                source.file,
-                f"{source.name}: SeriesInstanceUID is missing, unlike beside it; fetch the file again",
-            )
-            for source in _strays(groups)
-        ]
-        damaged: dict[Path, str] = {}
-        for file, reason in broken:
-            damaged.setdefault(file.parent, reason)
-        for file, reason in headers.doubtful:
-            if file.parent in suffixless:
-                damaged.setdefault(file.parent, self._reworded(reason, file))
-            else:
-                self.notices.append(f"{self.show(file)}: left out, neither DICOM, NIfTI nor a picture")
+        broken = self._broken(headers, imageless, _strays(groups))
         unread = [file for file, _ in headers.doubtful]
-        for file in _like_slices([*others, *unread], groups.values()):
-            reason = (
-                f"{self.show(file)}: named as the slices are, and no DICOM; fetch it again, or move it away"
-            )
-            damaged.setdefault(file.parent, reason)
+        damaged = self._damaged(
+            broken, headers, suffixless, _like_slices([*others, *unread], groups.values())
+        )
         for key, group in groups.items():
             self._series(key, group, damaged, lost.get(key, ""))
         for files in _like_each_other(file for file in unread if file.parent not in self.told):
@@ -140,6 +119,35 @@ class SeriesSearch:
             if file.parent not in self.told:
                 self._refuse_file(file, f"{reason}{unknown}")
 
+    def _broken(
+        self, headers: Headers, imageless: Iterable[Source], strays: Iterable[Source]
+    ) -> list[tuple[Path, str]]:
+        """Files that are DICOM and of no use, with the reason."""
+        lacking = [(source, "PixelData is missing") for source in imageless]
+        lacking += [(source, "SeriesInstanceUID is missing, unlike beside it") for source in strays]
+        return [
+            *((file, self._reworded(reason, file)) for file, reason in headers.broken),
+            *((source.file, f"{source.name}: {what}; fetch the file again") for source, what in lacking),
+        ]
+
+    def _damaged(
+        self,
+        broken: Iterable[tuple[Path, str]],
+        headers: Headers,
+        suffixless: Collection[Path],
+        like_slices: Iterable[Path],
+    ) -> dict[Path, str]:
+        """Why the series of a folder may lack a slice, by folder; what no series may lack goes to the notices."""
+        reasons = list(broken)
+        for file, reason in headers.doubtful:
+            if file.parent in suffixless:
+                reasons.append((file, self._reworded(reason, file)))
+            else:
+                self.notices.append(f"{self.show(file)}: left out, neither DICOM, NIfTI nor a picture")
+        advice = "named as the slices are, and no DICOM; fetch it again, or move it away"
+        reasons += [(file, f"{self.show(file)}: {advice}") for file in like_slices]
+        return {file.parent: reason for file, reason in reversed(reasons)}  # of several the first
+
     def _groups(self, sources: Iterable[Source]) -> tuple[dict[str, list[Source]], list[Source]]:
         """Image files by SeriesInstanceUID, or without one by folder; and those whose pixels are missing.
 
@@ -150,7 +158,7 @@ class SeriesSearch:
         for source in sources:
             problem = self._reworded(source.problem, source.file)
             source = replace(source, name=self.show(source.file), problem=problem)
-            source.header.rename(source.name)
+            source.header.name = source.name
             reason = left_out(source)
             if reason:
                 self.notices.append(f"{source.name}: left out, {reason}")
@@ -210,12 +218,8 @@ class SeriesSearch:
             reason = f"{case.input}: cannot be read ({type(error).__name__}); export the series again"
             self.refused.append((case, reason))
         else:
-            self.fit.append(
-                (
-                    case,
-                    Info(plan.shape, plan.spacing, plan.warnings, plan.modality, plan.channels, plan.affine),
-                )
-            )
+            info = Info(plan.shape, plan.warnings, plan.modality, plan.channels, plan.affine)
+            self.fit.append((case, info))
 
     def _folder(self, group: Sequence[Source]) -> str:
         """The series' folder, or its file where it has one only."""

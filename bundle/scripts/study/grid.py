@@ -1,9 +1,19 @@
 """Whether two images lie on one grid, and a picture as its mask does."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from monai.data import MetaTensor
 
 from .case import RefusedError
+
+AGREEMENT = 0.1  # of a voxel
+
+
+def farthest(one: np.ndarray, other: np.ndarray, shape: Sequence[int]) -> float:
+    """How far in mm, along one axis, two affines (n + 1, n + 1) place a corner of a grid of n axes apart."""
+    corners = np.array([(*corner, 1.0) for corner in np.ndindex(*[2] * len(shape))]) * (*shape, 1.0)
+    return float(np.abs(corners @ (one - other).T).max())
 
 
 def check_same_grid(first: MetaTensor, other: MetaTensor) -> None:
@@ -19,12 +29,8 @@ def check_same_grid(first: MetaTensor, other: MetaTensor) -> None:
             "grid; resample one to the other"
         )
     a, b = np.asarray(first.affine, dtype=float), np.asarray(other.affine, dtype=float)
-    size = len(a) - 1
-    extent = np.array([[*corner, 1.0] for corner in np.ndindex(*[2] * size)])
-    extent[:, :-1] *= np.resize(np.array(first.shape[1:]), size)
-    apart = float(np.abs(extent @ (a - b).T).max())
-    spacing = float(np.linalg.norm(a[:-1, :-1], axis=0).min())
-    if apart > 0.1 * spacing:
+    apart = farthest(a, b, np.resize(first.shape[1:], len(a) - 1).tolist())
+    if apart > AGREEMENT * float(np.linalg.norm(a[:-1, :-1], axis=0).min()):
         raise RefusedError(
             f"{names}: their affines lie {apart:.4g} mm apart; resample one to the other's grid"
         )

@@ -90,10 +90,6 @@ class Header:
         """The error that says what is wrong with an attribute."""
         return RefusedError(f"{self.name}: {self.path}{keyword} {problem}")
 
-    def rename(self, name: str) -> None:
-        """Changes the name of the file in messages."""
-        self.name = name
-
     def __contains__(self, keyword: str) -> bool:
         return tag_of(keyword) in self.dataset
 

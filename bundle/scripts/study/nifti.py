@@ -56,11 +56,6 @@ class NiftiHeader:
     flat: bool
 
     @property
-    def spacing(self) -> tuple[float, ...]:
-        """Voxel size in mm."""
-        return tuple(float(length) for length in np.linalg.norm(self.affine[:3, :3], axis=0))
-
-    @property
     def slice_bytes(self) -> int:
         """Bytes of one slice as stored."""
         return self.shape[0] * self.shape[1] * self.dtype.itemsize
@@ -248,32 +243,16 @@ def _slices(file: Path, header: NiftiHeader) -> Iterator[tuple[np.ndarray, float
     stored = np.frombuffer(data, header.dtype).reshape(header.shape[1], header.shape[0])
     try:
         with _open(file, header.packed) as stream:
-            _skip(stream, header.offset)
+            stream.seek(header.offset)
             for _ in range(header.volumes * header.shape[2]):
-                _read_exactly(stream, memoryview(data))
+                if stream.readinto(data) < len(data):  # type: ignore[attr-defined]
+                    raise EOFError
                 yield stored, header.slope, header.intercept, header.name
             _read_to_end(stream, header)
     except (OSError, EOFError, zlib.error) as error:
         raise RefusedError(
             f"{header.name}: damaged or truncated ({type(error).__name__}); fetch the file again"
         ) from None
-
-
-def _skip(stream: BinaryIO, count: int) -> None:
-    while count:
-        got = len(stream.read(min(count, _CHUNK)))
-        if not got:
-            raise EOFError
-        count -= got
-
-
-def _read_exactly(stream: BinaryIO, view: memoryview) -> None:
-    done = 0
-    while done < len(view):
-        got = stream.readinto(view[done:])  # type: ignore[attr-defined]
-        if not got:
-            raise EOFError
-        done += got
 
 
 def _read_to_end(stream: BinaryIO, header: NiftiHeader) -> None:

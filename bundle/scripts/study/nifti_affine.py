@@ -7,12 +7,12 @@ from nibabel.nifti1 import Nifti1Header
 
 from .case import RefusedError
 from .geometry import SHEAR_DEGREES
+from .grid import AGREEMENT, farthest
 from .header import shorten
 
 UNITS = {1: "metres", 2: "millimetres", 3: "microns"}
 SHORTEST_AXIS = 1e-6
 LEAST_VOLUME = 1e-2
-AGREEMENT = 0.1
 
 
 def read_affine(header: Nifti1Header, shape: tuple[int, ...], name: str) -> tuple[np.ndarray, list[str]]:
@@ -88,8 +88,7 @@ def _usable(matrix: np.ndarray, kind: str, name: str) -> np.ndarray:
 
 def _check_agreement(sform: np.ndarray, qform: np.ndarray, shape: tuple[int, ...], name: str) -> None:
     """Refuses forms that place a corner of the volume more than a tenth of a voxel apart."""
-    corners = np.array([(*corner, 1.0) for corner in np.ndindex(2, 2, 2)]) * (*shape, 1.0)
-    apart = float(np.abs(corners @ (sform - qform).T).max())
+    apart = farthest(sform, qform, shape)
     if apart > AGREEMENT * float(np.linalg.norm(sform[:3, :3], axis=0).min()):
         raise RefusedError(
             f"{name}: sform and qform place a corner {apart:.4g} mm apart; "

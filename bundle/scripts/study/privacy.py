@@ -1,11 +1,12 @@
 """Keeps what identifies a patient out of names and messages."""
 
-import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import permutations
+
+from ..hashing import digest
 
 _SPLIT = re.compile(r"[\W_]+")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -21,11 +22,6 @@ _BETWEEN = r"[\W_]*"
 SHORTEST_NAME = 3
 SHORTEST_NUMBER = 4
 _EAST_ASIAN = "\u2e80"  # from here on a letter is a syllable or a word
-
-
-def digest(text: str, length: int = 12) -> str:
-    """A short, stable hash."""
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:length]
 
 
 class Masker:

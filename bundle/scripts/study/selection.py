@@ -1,7 +1,7 @@
 """The ``--series`` option: which DICOM series of a folder are wanted."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .header import is_keyword, shorten
@@ -37,10 +37,9 @@ class Selection:
         """The attributes that must be read."""
         return tuple(term.keyword for term in self.terms)
 
-    def failing(self, attributes: Mapping[str, str] | Callable[[str], str]) -> Term | None:
-        """The first term that does not hold, or None."""
-        get = attributes if callable(attributes) else lambda keyword: attributes.get(keyword, "")
-        return next((term for term in self.terms if not term.matches(get(term.keyword))), None)
+    def failing(self, attributes: Mapping[str, str]) -> Term | None:
+        """The first term that does not hold, or None; an attribute that is not there is ``""``."""
+        return next((term for term in self.terms if not term.matches(attributes.get(term.keyword, ""))), None)
 
 
 def parse_selection(text: str | None) -> Selection:

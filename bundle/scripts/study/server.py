@@ -2,8 +2,6 @@
 
 import logging
 import mmap
-import os
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ import pydicom
 from pydicom.datadict import tag_for_keyword
 
 from .address import PASSWORD, TOKEN, USER
+from .credentials import certificate_problem, check_authorities, signer
 from .limits import DEFAULT_LIMITS, Limits
 from .received import file_instance
 
@@ -24,7 +23,6 @@ PAUSES = (1.0, 2.0, 4.0)  # seconds before each further try
 TIMEOUT = (10.0, 120.0)  # seconds to connect, and without a byte
 AWAY = 1800.0  # seconds without an answer, after which nothing is tried twice
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
-_UNKNOWN_AUTHORITY = (18, 19, 20, 21)  # OpenSSL's codes where an issuer is not known
 _ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _T = TypeVar("_T")
 
@@ -64,12 +62,12 @@ class Server:
         except ImportError:
             raise RuntimeError("DICOMweb needs dicomweb-client: pip install dicomweb-client") from None
         if url.startswith("https:"):
-            _check_authorities()
+            check_authorities()
         for name in ("dicomweb_client", "urllib3"):  # they repeat whatever the server says
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self.url = url
         self._session = requests.Session()
-        self._session.auth = _signer()
+        self._session.auth = signer()
         self._away_since = 0.0  # of the clock, 0 while it answers
         self._cut = False  # whether the last answer is not all
         self._session.hooks["response"].append(self._note_cut)
@@ -272,7 +270,7 @@ class Server:
         except (requests.exceptions.JSONDecodeError, ValueError, KeyError, TypeError, AttributeError):
             raise ServerError(f"{at} does not answer as DICOMweb does: check the path in the URL") from None
         except requests.RequestException as error:
-            if problem := _certificate_problem(error):
+            if problem := certificate_problem(error):
                 raise ServerError(f"the certificate of {at} is not trusted: {problem}") from None
             raise ServerError(
                 f"{at} cannot be reached, or the connection broke off ({type(error).__name__}): check that it runs, "
@@ -288,46 +286,6 @@ def value(entry: Listed, keyword: str) -> str:
     first = values[0] if isinstance(values, list) and values else ""
     first = first.get("Alphabetic") if isinstance(first, dict) else first
     return str(first) if isinstance(first, str | int | float) else ""
-
-
-def _signer() -> Callable[[Any], Any]:
-    """What signs every request; never None, for which requests would look into a .netrc file."""
-    from requests.auth import HTTPBasicAuth
-
-    # secrets that are mounted as files often end in a line break
-    user, password, token = (os.environ.get(name, "").rstrip("\r\n") for name in (USER, PASSWORD, TOKEN))
-    if bool(user) != bool(password) or (user and token):
-        raise ValueError(f"set both {USER} and {PASSWORD}, or {TOKEN} alone, in the environment")
-    if not (token.isascii() and token.isprintable()):
-        raise ValueError(
-            f"{TOKEN} in the environment holds a line break, or a letter that no token has: set it anew"
-        )
-    basic = HTTPBasicAuth(user.encode(), password.encode())
-
-    def sign(request: Any) -> Any:
-        # Quoted or not means the same, but Orthanc's plug-in 1.7 knows no quoted wildcards and lists.
-        request.url = request.url.replace("%2A", "*").replace("%2C", ",")
-        if token:
-            request.headers["Authorization"] = f"Bearer {token}"
-        return basic(request) if user else request
-
-    return sign
-
-
-def _check_authorities() -> None:
-    """Raise a ValueError where the environment names certificate authorities that cannot be read."""
-    named = [name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)]
-    for name in named[:1]:  # requests takes the first
-        place = os.environ[name]
-        try:
-            if os.path.isdir(place):
-                ssl.create_default_context(capath=place)
-            else:
-                ssl.create_default_context(cafile=place)
-        except OSError:
-            raise ValueError(
-                f"{name} names {place!r}, which is no file of certificates: correct it"
-            ) from None
 
 
 def _all_pages(page: Callable[[int], list[Listed]], key: tuple[str, ...]) -> list[Listed]:
@@ -370,17 +328,6 @@ def _meaning(status: int) -> str:
     if status == 404:
         return "has nothing there (status 404): check the path in the URL, such as /dicom-web"
     return f"answers with status {status}: look into its log"
-
-
-def _certificate_problem(error: BaseException | None) -> str:
-    """What is wrong with the server's certificate and what to do, or ``""``: other faults of TLS may pass."""
-    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
-        error = error.__cause__ or error.__context__
-    if error is None:
-        return ""
-    if error.verify_code in _UNKNOWN_AUTHORITY:
-        return f"{error.verify_message}; name its authority's file in REQUESTS_CA_BUNDLE"
-    return f"{error.verify_message}; have it mended there, or name the host as it does"
 
 
 def _boundary(content_type: str) -> bytes:

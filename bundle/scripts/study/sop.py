@@ -1,5 +1,7 @@
 """DICOM objects that are no images to segment."""
 
+from pydicom.uid import MediaStorageDirectoryStorage
+
 from .source import Source
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -20,7 +22,6 @@ _CLASSES = {
     "200": "a display parameter object",
 }
 _RT_IMAGE = _STORAGE + "481.1"
-_DICOMDIR = "1.2.840.10008.1.3.10"
 IMAGELESS_MODALITIES = (
     "SR", "SEG", "PR", "KO", "REG", "RTSTRUCT", "RTDOSE", "RTPLAN", "RTRECORD", "DOC", "ECG", "RWV", "FID",
     "PLAN",
@@ -30,7 +31,7 @@ IMAGELESS_MODALITIES = (
 def left_out(source: Source) -> str:
     """Why a DICOM file is no image to read, or ``""``."""
     modality = f" (Modality {source.modality})" if source.modality else ""
-    if source.sop_class == _DICOMDIR or "DirectoryRecordSequence" in source.header:
+    if source.sop_class == MediaStorageDirectoryStorage or "DirectoryRecordSequence" in source.header:
         return "a DICOMDIR, the files are found without it"
     if source.sop_class.startswith(_STORAGE) and source.sop_class != _RT_IMAGE:
         number = source.sop_class[len(_STORAGE) :]

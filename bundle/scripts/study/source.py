@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pydicom
+from pydicom.uid import MediaStorageDirectoryStorage
 
 from .case import RefusedError
 from .enhanced import FrameHeader, frame_headers
@@ -21,7 +22,6 @@ from .tags import ALIKE, IDENTITY, TELLING, wanted_tags
 _INTEGER_TAGS = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
 _REAL_TAGS = (b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00", b"\x7f\xe0\x00\x08", b"\x7f\xe0\x00\x09")
 OTHER_IDS = "OtherPatientIDsSequence"
-_DICOMDIR = "1.2.840.10008.1.3.10"
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,11 @@ class _Place:
 def _source(file: Path, header: Header, place: _Place, extra: tuple[str, ...]) -> Source:
     meta = getattr(header.dataset, "file_meta", None)
     media_class = Header(meta, header.name).text("MediaStorageSOPClassUID") if meta is not None else ""
-    if not place.has_data and "SeriesInstanceUID" not in header and media_class != _DICOMDIR:
+    if (
+        not place.has_data
+        and "SeriesInstanceUID" not in header
+        and media_class != MediaStorageDirectoryStorage
+    ):
         raise CutError(
             f"{header.name}: SeriesInstanceUID and PixelData are missing; fetch the file again",
             identity_of(header),

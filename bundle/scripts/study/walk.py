@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..lock import NAME as LOCK
 from .case import RefusedError
 from .limits import Limits
 
 _WITHIN = "to what is read at its own place"
-LOCK = ".mcanet.lock"  # a run writes it into its output folder, and leaves it there
 CASE = "measurements.json"  # of each case's folder
 BIDS_MASK = re.compile(r"sub-.*_(dseg|probseg|mask)\.nii(\.gz)?", re.IGNORECASE)  # suffixes of derivatives
 WRITTEN = re.compile(r"manifest\.csv|history\.csv|\.partial-.*")  # what a run or a training writes first

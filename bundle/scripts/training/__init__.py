@@ -2,9 +2,9 @@
 
 from ..cores import loader_processes
 from ..described import described
-from ..study.privacy import digest
+from ..hashing import digest
 from .autocast import AutocastInferer
-from .checkpoints import Checkpoints, SaveBest, SaveLast, save_unvalidated
+from .checkpoints import Checkpoints
 from .datalist import contents, labelled_datalist, signature
 from .draws import SeedDraws, WholeBatches
 from .finite import OnlyFinite
@@ -15,6 +15,7 @@ from .measured_dice import MeasuredDice
 from .parameter_groups import parameter_groups
 from .parts import names_of_parts
 from .refusals import NameRefused, open_dataset
+from .saved import SaveBest, SaveLast, save_unvalidated
 from .slice_samples import RandSliceSamplesd
 from .start import check_batch, check_settings, open_datalist, open_weights
 

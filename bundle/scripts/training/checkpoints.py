@@ -1,30 +1,25 @@
-"""What a training leaves on the disk, each file whole: its weights, and all that it needs to go on."""
+"""What a training that was killed goes on from."""
 
-import contextlib
 import logging
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 import torch.distributed as dist
 from ignite.engine import Engine, Events
 
-from ..networks import hand_on_license
+from ..hashing import file_digest
+from ..lock import keep, let_go
 from ..networks.weights_file import load_whole
 from ..plain_exit import plain_exit
-from ..replacing import replacing
-from ..results.lock import keep, let_go
-from ..verify import file_digest
-from .parts import Parts, read_parts, write_parts
+from .saved import BEST, save_whole
 
 logger = logging.getLogger(__name__)
 
 LAST, BEFORE = "checkpoint.pt", "checkpoint_before.pt"
-BEST, FINAL = "model.pt", "last.pt"
 _OWN = ("progress", "best", "best_sha256", "settings", "cases", "ended")  # of a checkpoint, besides its parts
 _HALF = re.compile(
     r"\.(history\.csv|curves\.png|report\.html|.+\.json|.+\.pt)(\.\d+)?\.tmp"
@@ -122,12 +117,12 @@ class Checkpoints:
         _agree(content and content["progress"])
         if content is None:
             return
-        ended, another = content["ended"], self._changed(content["settings"])
+        another = self._changed(content["settings"])
         others = 0 if another else self._replaced(content["cases"])
         mended = (
             f"{others} of {len(self.cases)} cases are not those that it was trained with" if others else ""
         )
-        if ended and (another or mended):
+        if content["ended"] and (another or mended):
             logger.warning(
                 "another training has ended in %s (%s): its weights are replaced",
                 self.folder,
@@ -139,16 +134,7 @@ class Checkpoints:
                 f"cannot go on: the interrupted training in {self.folder} was another one ({another or mended}): "
                 "run it as it was, name another folder, or start anew with --resume false"
             )
-        for name, part in self.parts.items():
-            part.load_state_dict(content[name])
-            # stopped early, it may have been killed before its end
-            ended |= getattr(part, "counter", 0) >= getattr(part, "patience", math.inf)
-        best = content["best"] if self._has_best(content, ended) else {}
-        for state, values in ((engine.state, content["progress"]), (self.evaluator.state, best)):
-            for name, value in values.items():
-                setattr(state, name, value)
-        self.goes_on = True
-        if ended:
+        if self._restore(engine, content):
             engine.terminate()
             logger.warning(
                 "nothing to do: ended after epoch %d in %s; --resume false trains anew",
@@ -159,6 +145,20 @@ class Checkpoints:
             logger.warning("goes on after epoch %d, from %s", engine.state.epoch, self.folder)
             if mended:
                 logger.warning("%s: taken for mended ones", mended)
+
+    def _restore(self, engine: Engine, content: Mapping[str, Any]) -> bool:
+        """Put everything where a checkpoint has it, and say whether the training had ended there."""
+        ended = content["ended"]
+        for name, part in self.parts.items():
+            part.load_state_dict(content[name])
+            # stopped early, it may have been killed before its end
+            ended |= getattr(part, "counter", 0) >= getattr(part, "patience", math.inf)
+        best = content["best"] if self._has_best(content, ended) else {}
+        for state, values in ((engine.state, content["progress"]), (self.evaluator.state, best)):
+            for name, value in values.items():
+                setattr(state, name, value)
+        self.goes_on = True
+        return bool(ended)
 
     def _best_sha256(self) -> str:
         """Of the best weights; empty where there are none, or nobody looks."""
@@ -257,110 +257,3 @@ def _agree(progress: Mapping[str, int] | None) -> None:
             f"cannot go on: the processes, by rank, found {epochs} in the output folder: it must be one folder that "
             "all machines share"
         )
-
-
-class SaveBest:
-    """Ignite handler of a MONAI evaluator: ``model.pt`` holds the weights of the best key metric so far.
-
-    MONAI's CheckpointSaver does the same, but leaves half a file where it is killed while it writes.
-
-    Args:
-        network: whose weights.
-        ckpt_dir: made if it does not exist.
-        parts: see :func:`write_parts`.
-        init_path: weights that the training began with; what their licence forbids is said of the new ones.
-    """
-
-    def __init__(
-        self,
-        network: torch.nn.Module,
-        ckpt_dir: str | Path,
-        parts: Parts,
-        init_path: str | Path | None = None,
-    ) -> None:
-        self.network, self.ckpt_dir, self.parts, self.init_path = network, Path(ckpt_dir), parts, init_path
-
-    def attach(self, engine: Engine) -> None:
-        """Attach to an evaluator."""
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        """Save, if this validation was the best."""
-        if vars(engine.state)["best_metric_epoch"] == engine.state.epoch:
-            _save_model(self.network, self.ckpt_dir, self.parts, self.init_path)
-
-
-class SaveLast:
-    """Ignite handler of a trainer: ``last.pt`` holds the weights that it ends with.
-
-    MONAI's CheckpointSaver does the same, but leaves half a file on a full disk.
-
-    Args:
-        network: whose weights.
-        output_dir: made if it does not exist.
-    """
-
-    def __init__(self, network: torch.nn.Module, output_dir: str | Path) -> None:
-        self.network, self.output_dir = network, Path(output_dir)
-
-    def attach(self, engine: Engine) -> None:
-        """Attach to a trainer."""
-        engine.add_event_handler(Events.COMPLETED, self)
-
-    def __call__(self) -> None:
-        """Save."""
-        save_whole(self.network.state_dict(), self.output_dir / FINAL)
-
-
-def save_unvalidated(
-    network: torch.nn.Module,
-    ckpt_dir: str | Path,
-    parts: Parts,
-    cases: Sized,
-    init_path: str | Path | None = None,
-) -> None:
-    """Save ``model.pt`` after a training without a case to validate on, which no other handler would.
-
-    Args:
-        network: whose weights.
-        ckpt_dir: made if it does not exist.
-        parts: see :func:`write_parts`.
-        cases: that the training was validated on; with any, the best weights are saved already.
-        init_path: see :class:`SaveBest`.
-    """
-    if not len(cases):
-        _save_model(network, Path(ckpt_dir), parts, init_path)
-
-
-def _save_model(network: torch.nn.Module, ckpt_dir: Path, parts: Parts, init_path: str | Path | None) -> None:
-    """``model.pt``, and beside it which cases it comes from and what their licence forbids.
-
-    While they are replaced, both files speak of the earlier weights, too: a kill leaves none without their own.
-    """
-    best = ckpt_dir / BEST
-    ckpt_dir.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(ValueError):  # a damaged one says nothing
-        earlier = read_parts(best)
-        write_parts({part: sorted({*names, *earlier[part]}) for part, names in parts.items()}, ckpt_dir)
-    hand_on_license([path for path in (init_path, best) if path is not None], ckpt_dir)
-    save_whole(network.state_dict(), best)
-    hand_on_license(init_path, ckpt_dir)
-    write_parts(parts, ckpt_dir)
-
-
-def save_whole(content: Mapping[str, Any], path: Path) -> None:
-    """Write a file of weights that is whole or, on any failure, as it was.
-
-    Raises:
-        SystemExit: it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            torch.save(content, file)
-    except (OSError, RuntimeError) as error:
-        # of torch's archive, whose words say nothing
-        reason = error if isinstance(error, OSError) else "the disk is full, or does not take the file"
-        raise SystemExit(
-            f"cannot write {path}: {reason}; what was saved before is whole: make room, and run the same command"
-        ) from None

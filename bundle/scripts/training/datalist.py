@@ -7,9 +7,8 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..hashing import digest, file_digest
 from ..study import Case
-from ..study.privacy import digest
-from ..verify import file_digest
 from .layouts import Pair, read_layout
 from .parts import read_parts
 

@@ -9,8 +9,8 @@ from monai.handlers import StatsHandler
 
 from ..device import local_device
 from .batch_norm import synchronise
-from .checkpoints import SaveBest, SaveLast
 from .history import History, RunProgress
+from .saved import SaveBest, SaveLast
 from .whole_batch import WholeBatchLoss, share_draws
 
 __all__ = [

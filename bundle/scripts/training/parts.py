@@ -1,15 +1,15 @@
 """Which cases trained and chose a network's weights, kept in a file beside them."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..hashing import digest
 from ..networks.weights_file import beside, paths_of
 from ..plain_exit import plain_exit
-from ..replacing import replacing
+from ..replacing import write_text
 
 logger = logging.getLogger("mcanet")
 
@@ -53,8 +53,7 @@ def names_of_parts(
 
 def write_parts(parts: Parts, ckpt_dir: Path) -> None:
     """Write ``split.json``: the names of the cases of "training" and of "validation"."""
-    with replacing(ckpt_dir / FILE) as temporary:
-        temporary.write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
+    write_text(ckpt_dir / FILE, json.dumps(parts, indent=1) + "\n")
 
 
 def write_hashed_parts(ckpt_path: str | Path, ckpt_dir: Path) -> None:
@@ -72,7 +71,7 @@ def write_hashed_parts(ckpt_path: str | Path, ckpt_dir: Path) -> None:
 
 def _hash(case: str) -> str:
     """What stands for a case's name; of a hash, itself."""
-    return case if case.startswith(HASHED) else HASHED + hashlib.sha256(case.encode()).hexdigest()[:16]
+    return case if case.startswith(HASHED) else HASHED + digest(case, 16)
 
 
 def read_parts(

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from monai.utils import TraceKeys
 
-from ..results.lock import FolderLock
+from ..lock import FolderLock
 
 _PREFIX = "mcanet_cache_"
 _YOUNG_SECONDS = 60.0  # in which a folder may not have been locked yet

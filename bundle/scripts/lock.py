@@ -9,7 +9,7 @@ try:
 except ImportError:  # Windows has no flock: there, two runs on one folder are the user's to avoid
     fcntl = None  # type: ignore[assignment]
 
-NAME = ".mcanet.lock"
+NAME = ".mcanet.lock"  # stays there: by it a search knows an output folder
 _SAME = " (processes of one run need the same input, weights and settings)"
 
 
