@@ -94,8 +94,7 @@ class WriteSummary:
 def _note(predictions: Sequence[str], output_dir: Path) -> None:
     """Write which predictions are to come: killed, or moved to another folder, they would not be known for ours."""
     names = [os.path.relpath(prediction, output_dir.resolve()) for prediction in predictions]
-    with replacing(output_dir / BEGUN) as temporary:
-        temporary.write_text(json.dumps(names, indent=1) + "\n", encoding="utf-8")
+    write_text(output_dir / BEGUN, json.dumps(names, indent=1) + "\n")
 
 
 def forget_earlier(output_dir: Path) -> None:
