@@ -32,16 +32,17 @@ def with_context(volume: torch.Tensor, axis: int, indices: torch.Tensor, context
     return taken.unflatten(0, near.shape).flatten(1, 2)
 
 
-def spacing_of(image: torch.Tensor, spatial_dims: int) -> list[float]:
-    """The three spacings in mm of a volume, or of a batch on one grid.
+def spacing_of(image: torch.Tensor, spatial_dims: int, item: int = 0) -> list[float]:
+    """The three spacings in mm of a volume, or of one in a batch.
 
     Args:
         image: (…, C, X, Y, Z), or (…, C, X, Y).
         spatial_dims: 2 or 3; pictures, like plain tensors, count as 1 mm.
+        item: which of the batch.
     """
     if spatial_dims == 2 or not isinstance(image, MetaTensor):
         return [1.0, 1.0, 1.0]
-    affine = image.affine[0] if image.affine.ndim == 3 else image.affine
+    affine = image.affine[item] if image.affine.ndim == 3 else image.affine
     return torch.linalg.vector_norm(affine[:3, :3].double(), dim=0).tolist()
 
 

@@ -5,7 +5,7 @@ import torch
 from mcanet.scripts.inference import SlicewiseInferer, by_slice, slicewise
 from mcanet.scripts.inference.disagreement import passes
 from mcanet.scripts.networks import Ensemble
-from monai.data import MetaTensor
+from monai.data import MetaTensor, list_data_collate
 from monai.transforms import NormalizeIntensityd
 
 
@@ -83,6 +83,14 @@ def test_slices_run_at_the_spacing_of_the_network_and_come_back() -> None:
     off = labels.as_tensor() != half
     assert not off[:, :, :, :13].any()
     assert not off[:, :, :, 17:].any()
+
+
+def test_each_volume_of_a_batch_has_its_own_spacing() -> None:
+    affines = [torch.eye(4), torch.diag(torch.tensor([3.0, 2.0, 1.0, 1.0]))]
+    batch = list_data_collate([MetaTensor(torch.ones(1, 8, 8, 2), affine=affine) for affine in affines])
+    network = Sign(1)
+    SlicewiseInferer(spacing=1.0)(batch, network)
+    assert network.sizes == {(2, 1, 8, 8), (2, 1, 24, 16)}
 
 
 @pytest.mark.parametrize("shape", [(16, 1, 4), (16, 4, 1), (4, 16, 1)])

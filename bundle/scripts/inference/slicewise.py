@@ -93,12 +93,14 @@ class SlicewiseInferer(Inferer):
     def __call__(self, inputs: torch.Tensor, network: Network, *args: Any, **kwargs: Any) -> torch.Tensor:
         if inputs.ndim not in (4, 5):
             raise ValueError(f"expected (B, C, X, Y) or (B, C, X, Y, Z), got shape {tuple(inputs.shape)}")
-        spacing = spacing_of(inputs, inputs.ndim - 2)
         volumes = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         if inputs.ndim == 4:
             volumes = volumes.unsqueeze(-1)
         with torch.no_grad():
-            found = [self._labels(volume, spacing, network) for volume in volumes]
+            found = [
+                self._labels(volume, spacing_of(inputs, inputs.ndim - 2, i), network)
+                for i, volume in enumerate(volumes)
+            ]
         labels = torch.stack(found) if len(found) > 1 else found[0][None]  # a large volume's are not copied
         labels = labels.squeeze(-1) if inputs.ndim == 4 else labels
         if isinstance(inputs, MetaTensor):  # Invertd skips a plain tensor with no more than a warning
