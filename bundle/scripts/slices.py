@@ -32,16 +32,17 @@ def with_context(volume: torch.Tensor, axis: int, indices: torch.Tensor, context
     return taken.unflatten(0, near.shape).flatten(1, 2)
 
 
-def spacing_of(image: torch.Tensor, spatial_dims: int) -> list[float]:
-    """The three spacings in mm of a volume, or of a batch on one grid.
+def spacing_of(image: torch.Tensor, spatial_dims: int, item: int = 0) -> list[float]:
+    """The three spacings in mm of a volume, or of one in a batch.
 
     Args:
         image: (…, C, X, Y, Z), or (…, C, X, Y).
         spatial_dims: 2 or 3; pictures, like plain tensors, count as 1 mm.
+        item: which of the batch.
     """
     if spatial_dims == 2 or not isinstance(image, MetaTensor):
         return [1.0, 1.0, 1.0]
-    affine = image.affine[0] if image.affine.ndim == 3 else image.affine
+    affine = image.affine[item] if image.affine.ndim == 3 else image.affine
     return torch.linalg.vector_norm(affine[:3, :3].double(), dim=0).tolist()
 
 
@@ -81,7 +82,9 @@ def check_sizes(
     if spacing is not None and (type(spacing) not in (int, float) or not 0 < spacing < math.inf):
         raise ValueError(f"spacing must be a number of mm above 0, or null, got {spacing!r}")
     for name, size in (("roi_size", roi_size), ("spatial_size", spatial_size)):
-        if size is not None and (isinstance(size, int) or [*map(type, size)] != [int, int] or min(size) < 1):
+        if size is not None and (
+            not isinstance(size, Sequence) or [*map(type, size)] != [int, int] or min(size) < 1
+        ):
             raise ValueError(f"{name} must be two whole numbers, or null, got {size!r}")
     if spacing is not None and spatial_size is not None:
         raise ValueError(
@@ -94,6 +97,8 @@ def resize(slices: torch.Tensor, size: Sequence[int], mode: str = "bilinear") ->
     """Resize slices (N, C, H, W) to ``size``; bilinear is antialiased where it makes the slice smaller."""
     if tuple(slices.shape[-2:]) == tuple(size):
         return slices
+    if size[1] == 1 < size[0]:  # PyTorch 2.13 repeats an antialiased column's first pixel
+        return resize(slices.mT, size[::-1], mode).mT
     if mode == "bilinear":
         shrinks = size[0] < slices.shape[-2] or size[1] < slices.shape[-1]
         return F.interpolate(slices, tuple(size), mode=mode, align_corners=False, antialias=shrinks)

@@ -5,7 +5,7 @@ import torch
 from mcanet.scripts.inference import SlicewiseInferer, by_slice, slicewise
 from mcanet.scripts.inference.disagreement import passes
 from mcanet.scripts.networks import Ensemble
-from monai.data import MetaTensor
+from monai.data import MetaTensor, list_data_collate
 from monai.transforms import NormalizeIntensityd
 
 
@@ -83,6 +83,23 @@ def test_slices_run_at_the_spacing_of_the_network_and_come_back() -> None:
     off = labels.as_tensor() != half
     assert not off[:, :, :, :13].any()
     assert not off[:, :, :, 17:].any()
+
+
+def test_each_volume_of_a_batch_has_its_own_spacing() -> None:
+    affines = [torch.eye(4), torch.diag(torch.tensor([3.0, 2.0, 1.0, 1.0]))]
+    batch = list_data_collate([MetaTensor(torch.ones(1, 8, 8, 2), affine=affine) for affine in affines])
+    network = Sign(1)
+    SlicewiseInferer(spacing=1.0)(batch, network)
+    assert network.sizes == {(2, 1, 8, 8), (2, 1, 24, 16)}
+
+
+@pytest.mark.parametrize("shape", [(16, 1, 4), (16, 4, 1), (4, 16, 1)])
+def test_a_slice_one_pixel_wide_comes_back_row_by_row(shape: tuple[int, int, int]) -> None:
+    rows = torch.linspace(-1, 1, 16).reshape([n if n == 16 else 1 for n in shape])
+    image = MetaTensor(rows.expand(1, 1, *shape), affine=torch.eye(4))
+    for axis in (axis for axis in range(3) if shape[axis] == 4):
+        labels = SlicewiseInferer(planes=[axis], spacing=0.5)(image, Sign(1))
+        assert torch.equal(labels.as_tensor(), (image.as_tensor() > 0).to(torch.uint8))
 
 
 def test_slices_of_any_size_are_squashed_to_one_and_come_back() -> None:
@@ -167,8 +184,18 @@ def test_a_large_scan_never_becomes_a_float_volume_of_all_classes() -> None:
     [
         ({"planes": []}, r"planes must be some of 0, 1 and 2, got \[\]"),
         ({"planes": [3]}, "planes must be"),
-        ({"context": -1}, "context must be at least 0"),
-        ({"sw_batch_size": 0}, "sw_batch_size at least 1"),
+        ({"planes": [2.0]}, "planes must be"),
+        ({"context": -1}, "context must be a whole number of at least 0"),
+        ({"context": 1.5}, "context must be a whole number"),
+        ({"sw_batch_size": 0}, "sw_batch_size one of at least 1"),
+        ({"sw_batch_size": 2.5}, "sw_batch_size one of at least 1"),
+        ({"overlap": 1}, "overlap must be at least 0 and below 1, got 1"),
+        ({"overlap": -0.1}, "overlap must be"),
+        ({"overlap": float("nan")}, "overlap must be"),
+        ({"overlap": "0.5"}, "overlap must be"),
+        ({"flips": [[0, 0]]}, "flips must be lists of the axes"),
+        ({"flips": [[0.0]]}, "flips must be lists of the axes"),
+        ({"roi_size": 4.5}, "roi_size must be two whole numbers"),
     ],
 )
 def test_wrong_options_say_what_is_allowed(options: dict, message: str) -> None:

@@ -66,15 +66,18 @@ class SlicewiseInferer(Inferer):
         spatial_size: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        if isinstance(planes, int) or not planes or not set(planes) <= {0, 1, 2}:
+        if not isinstance(planes, Sequence) or not planes or not _are_axes(planes):
             raise ValueError(f"planes must be some of 0, 1 and 2, got {planes!r}")
-        if context < 0 or sw_batch_size < 1:
+        if type(context) is not int or context < 0 or type(sw_batch_size) is not int or sw_batch_size < 1:
             raise ValueError(
-                f"context must be at least 0 and sw_batch_size at least 1, got {context!r}, {sw_batch_size!r}"
+                "context must be a whole number of at least 0 and sw_batch_size one of at least 1, "
+                f"got {context!r}, {sw_batch_size!r}"
             )
+        if type(overlap) not in (int, float) or not 0 <= overlap < 1:
+            raise ValueError(f"overlap must be at least 0 and below 1, got {overlap!r}")
         check_sizes(spacing, roi_size, spatial_size)
         if not isinstance(flips, Sequence) or not all(
-            isinstance(flip, Sequence) and {*flip} <= {0, 1, 2} for flip in flips
+            isinstance(flip, Sequence) and _are_axes(flip) and len({*flip}) == len(flip) for flip in flips
         ):
             raise ValueError(f"flips must be lists of the axes 0, 1 and 2, such as [[0]], got {flips!r}")
         self.planes = tuple(planes)
@@ -90,12 +93,14 @@ class SlicewiseInferer(Inferer):
     def __call__(self, inputs: torch.Tensor, network: Network, *args: Any, **kwargs: Any) -> torch.Tensor:
         if inputs.ndim not in (4, 5):
             raise ValueError(f"expected (B, C, X, Y) or (B, C, X, Y, Z), got shape {tuple(inputs.shape)}")
-        spacing = spacing_of(inputs, inputs.ndim - 2)
         volumes = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         if inputs.ndim == 4:
             volumes = volumes.unsqueeze(-1)
         with torch.no_grad():
-            found = [self._labels(volume, spacing, network) for volume in volumes]
+            found = [
+                self._labels(volume, spacing_of(inputs, inputs.ndim - 2, i), network)
+                for i, volume in enumerate(volumes)
+            ]
         labels = torch.stack(found) if len(found) > 1 else found[0][None]  # a large volume's are not copied
         labels = labels.squeeze(-1) if inputs.ndim == 4 else labels
         if isinstance(inputs, MetaTensor):  # Invertd skips a plain tensor with no more than a warning
@@ -197,6 +202,10 @@ class SlicewiseInferer(Inferer):
         bottom, right = self.roi_size[0] - height - top, self.roi_size[1] - width - left
         logits = network(F.pad(slices, (left, right, top, bottom)))
         return logits[..., top : top + height, left : left + width].float()
+
+
+def _are_axes(numbers: Sequence[Any]) -> bool:
+    return all(type(number) is int and 0 <= number <= 2 for number in numbers)
 
 
 def tiles(size: Sequence[int], margin: int) -> Iterator[tuple[Place, Place, Place]]:
