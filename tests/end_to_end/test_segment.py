@@ -165,6 +165,7 @@ def test_weights_that_do_not_fit_are_an_error_and_not_a_mask(study: Path, tmp_pa
     )
     assert run.returncode == 1
     assert "do not fit the network: shape" in run.stderr
+    assert "give the task (--task)" in run.stderr
     assert "Traceback" not in run.stderr
     assert not list(tmp_path.rglob("segmentation*"))
 
