@@ -56,7 +56,8 @@ def _add_workflows(commands: Commands) -> None:
     """Those that run a configuration of the bundle."""
 
     def workflow(name: str, text: str, config: str, *places: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        settings = f"Each name at the top of {CONFIGS / config} is a setting: give it as --name value."
+        sub = commands.add_parser(name, help=text, description=text, epilog=settings, allow_abbrev=False)
         _add_task(sub)
         sub.set_defaults(do=run, config=config, run_id=None, places=places, log_format="text")
         return sub
@@ -291,7 +292,9 @@ def refuse_unknown(overrides: Sequence[str], config_files: Sequence[Path]) -> No
         name = re.split(r"[#:=]", word.removeprefix("--"))[0]
         value = not before.startswith("--") or "=" in before
         if word.startswith("--") and name not in settings | OF_MONAI:
-            raise SystemExit(f"no setting {name!r}: expected one of {', '.join(sorted(settings))}")
+            near = difflib.get_close_matches(name, settings | OF_MONAI, 1, cutoff=0.8)
+            hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(sorted(settings))}"
+            raise SystemExit(f"no setting {name!r}: {hint}")
         if not word.startswith("--") and value:
             raise SystemExit(f"{word!r} belongs to no setting: expected --name value")
 

@@ -40,7 +40,8 @@ def verify(bundle: Path) -> int:
         expected = _listed(bundle)
     except (OSError, UnicodeDecodeError) as error:
         raise SystemExit(
-            f"cannot verify {str(bundle)!r}: no readable {LIST} in it ({type(error).__name__})"
+            f"cannot verify {str(bundle)!r}: no readable {LIST} in it ({type(error).__name__}); "
+            "expected a bundle's folder, the one that holds configs"
         ) from None
     wrong = [f"{name}: listed, but not there" for name in expected if not (bundle / name).is_file()]
     found = set(_names(bundle))

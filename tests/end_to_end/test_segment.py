@@ -165,6 +165,7 @@ def test_weights_that_do_not_fit_are_an_error_and_not_a_mask(study: Path, tmp_pa
     )
     assert run.returncode == 1
     assert "do not fit the network: shape" in run.stderr
+    assert "give the task (--task)" in run.stderr
     assert "Traceback" not in run.stderr
     assert not list(tmp_path.rglob("segmentation*"))
 
@@ -188,7 +189,18 @@ def test_null_takes_a_setting_of_the_task_away(tmp_path: Path) -> None:
 def test_a_misspelt_setting_is_an_error_and_not_passed_over(tmp_path: Path) -> None:
     run = mcanet("segment", "in", "out", "--deidentfy", "true", cwd=tmp_path)
     assert run.returncode == 1
-    assert "no setting 'deidentfy': expected one of" in run.stderr
+    assert run.stderr == "no setting 'deidentfy': did you mean 'deidentify'?\n"
+
+
+def test_an_unknown_setting_names_the_known_ones(tmp_path: Path) -> None:
+    run = mcanet("segment", "in", "out", "--epochs", 3, cwd=tmp_path)
+    assert run.returncode == 1
+    assert "no setting 'epochs': expected one of bundle_root" in run.stderr
+
+
+def test_the_help_of_a_command_says_where_its_settings_are(tmp_path: Path) -> None:
+    said = " ".join(mcanet("evaluate", "--help", cwd=tmp_path).stdout.split())
+    assert "configs/evaluate.json is a setting: give it as --name value" in said.replace("- ", "-")
 
 
 def test_unknown_task_names_the_known_ones(tmp_path: Path) -> None:

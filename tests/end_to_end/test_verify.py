@@ -66,6 +66,7 @@ def test_a_folder_without_a_list_is_a_sentence(tmp_path: Path) -> None:
     run = mcanet("verify", tmp_path, cwd=tmp_path)
     assert run.returncode == 1
     assert run.stderr.startswith("cannot verify")
+    assert "expected a bundle's folder, the one that holds configs" in run.stderr
     assert len(run.stderr.splitlines()) == 1
 
 

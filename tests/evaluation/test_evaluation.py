@@ -367,7 +367,9 @@ def test_folds_are_merged_into_one_account(
     for key in ("Dice", "IoU", "HD95", "SurfaceDice", "TP"):
         assert merged["mean"]["1"][key] == pytest.approx(together["mean"]["1"][key])
     assert merged["cases_counted"] == together["cases_counted"]
-    assert "4 cases; in brackets the 95 % interval" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "4 cases; in brackets the 95 % interval" in said
+    assert f"see {tmp_path / 'all' / 'summary.json'}" in said
     with pytest.raises(SystemExit, match=r"cannot merge: .*was measured in .*leave one out"):
         main(["merge", folds[0], folds[0], "-o", str(tmp_path / "twice")])
     with pytest.raises(SystemExit, match=r"cannot merge: .*nowhere"):

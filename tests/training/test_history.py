@@ -68,8 +68,12 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_each_epoch_has_a_row_and_the_end_its_curves_and_its_page(tmp_path: Path) -> None:
-    train(tmp_path)
+def test_each_epoch_has_a_row_and_the_end_its_curves_and_its_page(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "mcanet"):
+        train(tmp_path)
+    assert str(tmp_path / "report.html") in caplog.text
     rows = rows_of(tmp_path)
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
     assert [row["val_mean_dice"] for row in rows] == ["", "0.2", "", "0.4"]

@@ -229,14 +229,14 @@ def read_summary(file: Path) -> dict[str, Any]:
 
 @plain_exit("cannot write the summary")
 def write_summary(summary: Mapping[str, Any], output_dir: Path) -> None:
-    """Write ``summary.json``, whole or not at all, and print its means.
+    """Write ``summary.json``, whole or not at all, and print its means and where it lies.
 
     Raises:
         SystemExit: the folder cannot be written.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
     write_text(output_dir / FILE, json.dumps(summary, indent=4) + "\n")
-    print(means(summary), flush=True)
+    print(f"{means(summary)}\nsee {output_dir / FILE}", flush=True)
 
 
 def means(summary: Mapping[str, Any]) -> str:

@@ -55,6 +55,7 @@ _DECODER_RULES: Rules = (
 # The reference's temperature enters no computation; an ImageNet checkpoint carries its classifier.
 _WITHOUT_COUNTERPART = {"decode_head.decoder_level.temperature", "head.weight", "head.bias"}
 _STEM = "encoder.downsamples.0.0.weight"
+_REMEDY = "give the task (--task) and the size (--variant) that they were trained with"
 _CLASSIFIER = "decoder.classifier"
 _LISTED = 5  # names in a message
 
@@ -121,7 +122,7 @@ def load_strictly(network: nn.Module, state_dict: Mapping[str, torch.Tensor]) ->
     unknown = sorted(state_dict.keys() - own.keys())
     if missing or unknown:
         raise KeyError(
-            f"the weights do not fit the network: missing {_some(missing)}, unknown {_some(unknown)}"
+            f"the weights do not fit the network: missing {_some(missing)}, unknown {_some(unknown)}; {_REMEDY}"
         )
     shapes = {
         name: (tuple(tensor.shape), tuple(own[name].shape))
@@ -130,7 +131,9 @@ def load_strictly(network: nn.Module, state_dict: Mapping[str, torch.Tensor]) ->
     }
     if shapes:
         listed = _some([f"{name!r}: {pair}" for name, pair in shapes.items()], str)
-        raise ValueError(f"the weights do not fit the network: shape in the file and in the network {listed}")
+        raise ValueError(
+            f"the weights do not fit the network: shape in the file and in the network {listed}; {_REMEDY}"
+        )
     broken = sorted(name for name, tensor in state_dict.items() if not tensor.isfinite().all())
     if broken:
         raise ValueError(f"the weights are not finite, from a training that diverged: {_some(broken)}")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from .report import write_report
 
 COLUMNS = ("epoch", "train_loss", "val_mean_dice", "learning_rate", "seconds")
 Row = dict[str, Any]
+logger = logging.getLogger("mcanet")
 
 
 class History:
@@ -84,6 +86,7 @@ class History:
 
     def _report(self, engine: Engine) -> None:
         write_report(self.folder, self.rows, self.facts)
+        logger.info("the curves and settings of this training: %s", self.folder / "report.html")
 
 
 class KeepLoss:
