@@ -311,7 +311,7 @@ def test_a_folder_of_any_name_is_a_name_and_no_expression(study: Path, tmp_path:
         (["--roi_size", "112"], "roi_size must be two whole numbers, or null, got 112"),
         (["--planes", "2"], "planes must be some of 0, 1 and 2, got 2"),
         (["--flips", "[0]"], "flips must be lists of the axes 0, 1 and 2"),
-        (["--sw_batch_size", "-1"], "sw_batch_size at least 1"),
+        (["--sw_batch_size", "-1"], "sw_batch_size one of at least 1"),
         (["--seg", "foo"], "seg must be 'binary', 'labelmap' or 'off', got 'foo'"),
         (["--flips", "0"], "flips must be lists of the axes 0, 1 and 2"),
         (["--limits", "{'x': 1}"], "limits: there is no 'x', expected some of max_files"),
